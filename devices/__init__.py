@@ -1,0 +1,1 @@
+"""What the hardware gives: cameras, the board's identity, its temperature. Knows no models and no labels."""
