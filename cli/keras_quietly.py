@@ -1,0 +1,23 @@
+"""Starts TensorFlow without its banner, on a chosen number of cores; called before the first import of Keras."""
+
+import os
+from importlib.util import find_spec
+
+from fer_edge.devices.errors import EngineError, needs_extra
+
+
+def keras_quietly(threads: int = 0) -> None:
+    """Set the log level and the thread count.
+
+    Raises:
+        EngineError: TensorFlow or Keras is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    for module in ("tensorflow", "keras"):
+        if find_spec(module) is None:
+            raise EngineError(needs_extra(module, "train"))
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
