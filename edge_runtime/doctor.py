@@ -1,0 +1,122 @@
+"""Looks the machine, the engines, the cameras and a bundle over; each finding comes with its fix. Prints nothing."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fer_edge.devices import machine
+from fer_edge.devices.errors import BundleError, needs_extra
+from fer_edge.edge_runtime.bundle import Bundle, Variant
+from fer_edge.edge_runtime.engines import ENGINES, is_installed
+from fer_edge.edge_runtime.probe import probe
+
+_CAMERA_CODE = """
+import sys
+from fer_edge.devices.sources import open_source
+with open_source(sys.argv[1]) as source:
+    frame = next(iter(source))
+print(frame.gray.shape[1], frame.gray.shape[0], source.fps or 0)
+"""
+_CAMERA_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`ok`, `note` (nothing is wrong, but worth knowing) or `bad` (makes the exit code 1), with the fix."""
+
+    subject: str
+    state: Literal["ok", "note", "bad"]
+    text: str
+    fix: str | None = None
+
+
+def examine(bundle_path: Path | None) -> Iterator[Finding]:
+    """All findings, one by one as they are made."""
+    yield from _machine()
+    yield from _cameras()
+    try:
+        bundle = Bundle.open(bundle_path)
+    except BundleError as error:
+        yield Finding("bundle", "bad", str(error), "copy the bundle again, or make it: fer-edge convert RUN --int8")
+        return
+    size = sum(f.bytes for v in bundle.variants for f in v.files)
+    yield Finding("bundle", "ok", f"{bundle.name}: {len(bundle.variants)} variants, {size / 1e6:.1f} MB, all hashes hold")
+    for engine in ENGINES:
+        own = [v for v in bundle.variants if v.engine == engine]
+        yield from _engine(engine, own, bundle)
+
+
+def _machine() -> Iterator[Finding]:
+    facts = machine.describe_machine()
+    memory = facts["memory_bytes"]
+    size = "memory unknown" if memory is None else f"{memory / 2**30:.1f} GiB"
+    text = f"{facts['board'] or 'unknown board'}: {facts['cpu']}, {facts['machine']}, {facts['usable_cores']} cores, {size}"
+    yield Finding("machine", "ok", text)
+    yield Finding("system", "ok", f"{facts['system']}, {facts['libc']}, Python {facts['python']}")
+    if machine.is_32bit_userland():
+        yield Finding("userland", "bad", "Python is 32-bit; no int8 runtime is built for it", "install the 64-bit system")
+    features = ", ".join(facts["int8_features"])
+    if features:
+        yield Finding("int8", "ok", f"this processor has {features}: int8 should be faster than float32")
+    else:
+        yield Finding("int8", "note", "no dot-product instructions: int8 saves memory, and time only a little", "fer-edge bench")
+    temperature = facts["temp_c"]
+    if temperature is None:
+        yield Finding("temperature", "note", "no sensor can be read here")
+    elif temperature >= 80:
+        yield Finding("temperature", "bad", f"{temperature:.0f} °C: a Pi throttles from 80", "cool the board")
+    else:
+        yield Finding("temperature", "ok", f"{temperature:.0f} °C")
+    if facts["governor"] is not None:
+        yield Finding("governor", "ok", facts["governor"])
+
+
+def _cameras() -> Iterator[Finding]:
+    nodes = sorted(Path("/dev").glob("video*"))
+    if not nodes:
+        fix = "plug one in, or use a clip or an address; a Pi's CSI camera under libcamera is no /dev/video0 for OpenCV"
+        yield Finding("camera", "note", "none at /dev/video*", fix)
+    for node in nodes:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _CAMERA_CODE, str(node)],
+                capture_output=True, text=True, timeout=_CAMERA_TIMEOUT_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            yield Finding("camera", "note", f"{node} gave no frame within {_CAMERA_TIMEOUT_S} s", "is it in use?")
+            continue
+        if done.returncode == 0:
+            width, height, rate = done.stdout.split()
+            yield Finding("camera", "ok", f"{node} gives {width}x{height} at {float(rate):g} frames a second")
+        else:
+            yield Finding("camera", "note", f"{node} gives no frame (many such nodes are no cameras)", "try another node")
+
+
+def _engine(engine: str, variants: list[Variant], bundle: Bundle) -> Iterator[Finding]:
+    if not is_installed(engine):
+        if engine == "tflite":
+            yield Finding(engine, "bad", "ai_edge_litert is not installed", "pip install --force-reinstall fer-edge")
+        else:
+            yield Finding(engine, "note", "not installed", needs_extra(engine, engine).split("run: ")[1])
+        return
+    if not variants:
+        yield Finding(engine, "note", "installed; this bundle has no variant for it")
+    for variant in variants:
+        yield _replay(variant, probe(bundle.path, engine, variant.precision))
+
+
+def _replay(variant: Variant, answer: dict) -> Finding:
+    if not answer["ok"]:
+        return Finding(variant.name, "bad", answer["why"], f"reinstall {variant.engine}, or use another --engine")
+    started = f"{answer['version']}, starts in {answer['import_ms'] + answer['load_ms']:.0f} ms"
+    golden = answer["golden"]
+    if golden is None:
+        return Finding(variant.name, "note", f"{started}; the bundle has no golden vectors for it")
+    seen = f"largest difference {golden['max_difference']:.4f}, allowed {golden['tolerance']:.4f}"
+    if golden["holds"]:
+        return Finding(variant.name, "ok", f"{started}; {golden['faces']} golden vectors come out ({seen})")
+    text = f"{started}; golden vectors differ: {golden['labels_differing']} labels of {golden['faces']}, {seen}"
+    return Finding(variant.name, "bad", text, "do not trust this engine here; use another --engine, and report it")

@@ -1,0 +1,77 @@
+"""LiteRT (TensorFlow Lite) on the CPU with XNNPACK, one face at a time into the interpreter's own buffers."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.devices.errors import EngineError
+from fer_edge.edge_runtime.engines import EngineSpec, check_faces
+from fer_edge.edge_runtime.quantization import Quantization, pixel_table
+from fer_edge.edge_runtime.vocabulary import EMOTIONS, Precision
+
+
+def _interpreter() -> tuple[Any, str, str]:
+    """The Interpreter class of ai-edge-litert, else of its predecessor tflite-runtime; its name and version."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+
+        return Interpreter, "LiteRT", version("ai-edge-litert")
+    except ModuleNotFoundError:
+        from tflite_runtime.interpreter import Interpreter
+
+        return Interpreter, "tflite-runtime", version("tflite-runtime")
+
+
+class TfliteEngine:
+    """Runs (1, 48, 48, 1) int8 or float32 models."""
+
+    def __init__(self, model: Path, precision: Precision, threads: int) -> None:
+        interpreter, library, number = _interpreter()
+        try:
+            self._lite = interpreter(model_content=model.read_bytes(), num_threads=threads)
+            self._lite.allocate_tensors()
+        except (ValueError, RuntimeError, OSError) as error:
+            raise EngineError(f"{model} is not a model that {library} {number} can run ({error})") from error
+        self.spec = EngineSpec("tflite", precision, threads, f"{library} {number}", "CPU, XNNPACK")
+        self._bind(model, precision)
+
+    def _bind(self, model: Path, precision: Precision) -> None:
+        entry, result = self._lite.get_input_details()[0], self._lite.get_output_details()[0]
+        shapes = (tuple(entry["shape"]), tuple(result["shape"]))
+        if shapes != ((1, 48, 48, 1), (1, len(EMOTIONS))):
+            raise EngineError(f"{model}: expected shapes (1, 48, 48, 1) and (1, 7), got {shapes[0]} and {shapes[1]}")
+        wanted = np.int8 if precision == Precision.INT8 else np.float32
+        if entry["dtype"] != wanted or result["dtype"] != wanted:
+            raise EngineError(f"{model}: {precision} asked for, but the model takes {entry['dtype'].__name__}")
+        self._input = self._lite.tensor(entry["index"])
+        self._output = self._lite.tensor(result["index"])
+        self._table: NDArray | None = None
+        if precision == Precision.INT8:
+            scale, zero_point = entry["quantization"]
+            self._table = pixel_table(Quantization(float(scale), int(zero_point)))
+            scale, zero_point = result["quantization"]
+            self._out_scale, self._out_zero = np.float32(scale), np.float32(zero_point)
+
+    def infer(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits (N, 7) float32 of faces (N, 48, 48) uint8."""
+        check_faces(faces_u8)
+        logits = np.empty((len(faces_u8), len(EMOTIONS)), np.float32)
+        for face, row in zip(faces_u8, logits, strict=True):
+            # The interpreter refuses to run while a view of its memory is held, so views live for one statement.
+            if self._table is None:
+                self._input()[0, :, :, 0] = face
+            else:
+                np.take(self._table, face, out=self._input()[0, :, :, 0], mode="clip")
+            self._lite.invoke()
+            row[:] = self._output()[0]
+        if self._table is not None:
+            logits -= self._out_zero
+            logits *= self._out_scale
+        return logits
+
+    def close(self) -> None:
+        """Drop the interpreter."""
+        self._lite = self._input = self._output = None

@@ -1,0 +1,131 @@
+"""The engine contract and the one table from engine name to module; a module is imported only when chosen.
+
+Adding an engine is adding a file `engine_<name>.py` with a class that has `spec`, `infer` and `close`, and a line here.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.devices.errors import EngineError, needs_extra
+from fer_edge.devices.machine import usable_cores
+from fer_edge.edge_runtime.bundle import Bundle
+from fer_edge.edge_runtime.vocabulary import Precision
+
+ENGINES = {
+    "tflite": ("fer_edge.edge_runtime.engine_tflite", "TfliteEngine"),
+    "onnx": ("fer_edge.edge_runtime.engine_onnx", "OnnxEngine"),
+    "openvino": ("fer_edge.edge_runtime.engine_openvino", "OpenvinoEngine"),
+}
+"""In the order in which `auto` prefers them."""
+_NEEDS = {
+    "tflite": (("ai_edge_litert", "tflite_runtime"), None),
+    "onnx": (("onnxruntime",), "onnx"),
+    "openvino": (("openvino",), "openvino"),
+}
+SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What runs: engine, precision, threads, the library's version, and what it computes on ("CPU, XNNPACK")."""
+
+    engine: str
+    precision: Precision
+    threads: int
+    version: str
+    device: str
+
+
+class Engine(Protocol):
+    """A started model. Not thread-safe: one engine a thread."""
+
+    spec: EngineSpec
+
+    def infer(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits (N, 7) float32 of faces (N, 48, 48) uint8, raw pixels."""
+        ...
+
+    def close(self) -> None:
+        """Give memory and threads back; harmless twice."""
+        ...
+
+
+def default_threads() -> int:
+    """Up to four: a 48x48 network has no work for more, and a Pi has no more."""
+    return min(4, usable_cores())
+
+
+def is_installed(engine: str) -> bool:
+    """Whether the engine's library can be found; it is not imported."""
+    return any(find_spec(module) is not None for module in _NEEDS[engine][0])
+
+
+def check_known(engine: str) -> None:
+    """Raises EngineError unless `engine` is in the table and its library is installed."""
+    if engine not in ENGINES:
+        raise EngineError(f"unknown engine {engine!r}; choose one of auto, {', '.join(ENGINES)}")
+    if not is_installed(engine):
+        modules, extra = _NEEDS[engine]
+        raise EngineError(
+            needs_extra(modules[0], extra)
+            if extra
+            else f"{modules[0]} is not installed; run: pip install --force-reinstall fer-edge (64-bit systems only)"
+        )
+
+
+def start(engine: str, model: Path, precision: Precision, threads: int | None = None) -> Engine:
+    """Start a model file in an engine.
+
+    Raises:
+        EngineError: the engine is unknown or not installed, or does not take the model.
+    """
+    check_known(engine)
+    module, name = ENGINES[engine]
+    started: Engine = getattr(import_module(module), name)(model, precision, threads or default_threads())
+    return started
+
+
+def choose(bundle: Bundle, engine: str, precision: Precision) -> str:
+    """The engine's name: as asked, or for `auto` the first of the table that is installed and in the bundle.
+
+    Raises:
+        EngineError: none of those that are installed has this precision in the bundle.
+    """
+    if engine != "auto":
+        check_known(engine)
+        return engine
+    offered = {v.engine for v in bundle.variants if v.precision == precision}
+    for name in ENGINES:
+        if name in offered and is_installed(name):
+            return name
+    raise EngineError(
+        f"bundle {bundle.name!r} has {precision} for {', '.join(sorted(offered)) or 'no engine'}, "
+        f"and installed here is {', '.join(n for n in ENGINES if is_installed(n)) or 'none'}"
+    )
+
+
+def open_engine(
+    bundle: Bundle, engine: str = "auto", precision: Precision | str = Precision.INT8, threads: int | None = None
+) -> Engine:
+    """Start a bundle's variant. The precision asked for is the precision run: there is no fallback.
+
+    Raises:
+        EngineError: see `choose` and `start`.
+        BundleError: the bundle has no such variant.
+    """
+    precision = Precision(precision)
+    name = choose(bundle, engine, precision)
+    variant = bundle.find(name, precision)
+    return start(name, bundle.file(variant), precision, threads)
+
+
+def check_faces(faces_u8: NDArray[np.uint8]) -> None:
+    """Raises ValueError unless the faces are (N, 48, 48) uint8; called by every engine."""
+    if faces_u8.ndim != 3 or faces_u8.shape[1:] != (48, 48) or faces_u8.dtype != np.uint8:
+        raise ValueError(f"expected faces (N, 48, 48) uint8, got {faces_u8.shape} {faces_u8.dtype}")

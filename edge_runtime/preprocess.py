@@ -1,0 +1,73 @@
+"""The one preprocessing function: a box in a gray frame to the (48, 48) uint8 face that every model takes.
+
+Training's evaluation, calibration, conversion, golden vectors and the camera loop all call it. It uses only operations
+that give the same bits on x86-64 and aarch64: a square crop, then area averaging to shrink and exact linear
+interpolation to enlarge. Nothing here may be changed without a new `PREPROCESSING_ID`.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.edge_runtime.vocabulary import FACE_SIDE
+
+PREPROCESSING_ID = "square-area48-v1"
+
+
+def square_crop(
+    gray: NDArray[np.uint8], box_xyxy: tuple[int, int, int, int], margin: float = 0.0
+) -> NDArray[np.uint8]:
+    """The square around the box's centre, as a view where it lies inside the frame, else with its edge repeated.
+
+    Args:
+        gray: (H, W) uint8 frame.
+        box_xyxy: the face in pixels, end exclusive.
+        margin: how much wider than the box's longer side, as a fraction of that side (0.1 adds 5% on each side).
+    """
+    x0, y0, x1, y1 = box_xyxy
+    side = max(1, round(max(x1 - x0, y1 - y0) * (1.0 + margin)))
+    left = (x0 + x1 - side) // 2
+    top = (y0 + y1 - side) // 2
+    height, width = gray.shape
+    inside = gray[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    if inside.shape == (side, side):
+        return inside
+    if inside.size == 0:
+        raise ValueError(f"expected a box that meets the {width}x{height} frame, got {box_xyxy}")
+    pad_top, pad_left = max(-top, 0), max(-left, 0)
+    return np.pad(
+        inside,
+        ((pad_top, side - pad_top - inside.shape[0]), (pad_left, side - pad_left - inside.shape[1])),
+        mode="edge",
+    )
+
+
+def face_pixels(
+    gray: NDArray[np.uint8],
+    box_xyxy: tuple[int, int, int, int] | None = None,
+    margin: float = 0.0,
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """The face in `box_xyxy` of a gray frame as (48, 48) uint8; without a box, the largest centred square.
+
+    Args:
+        gray: (H, W) uint8, any size.
+        box_xyxy: pixels, end exclusive; may reach over the frame's border but must meet the frame.
+        margin: see `square_crop`.
+        out: (48, 48) uint8 buffer to write into; returned when given.
+
+    Raises:
+        ValueError: the frame is not (H, W) uint8, or the box lies outside the frame.
+    """
+    if gray.ndim != 2 or gray.dtype != np.uint8:
+        raise ValueError(f"expected a gray frame (H, W) uint8, got {gray.shape} {gray.dtype}")
+    if box_xyxy is None:
+        height, width = gray.shape
+        side = min(height, width)
+        left, top = (width - side) // 2, (height - side) // 2
+        crop = gray[top : top + side, left : left + side]
+    else:
+        crop = square_crop(gray, box_xyxy, margin)
+    shrink = crop.shape[0] >= FACE_SIDE
+    method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR_EXACT
+    return cv2.resize(crop, (FACE_SIDE, FACE_SIDE), dst=out, interpolation=method)  # type: ignore[return-value]
