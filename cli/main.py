@@ -1,0 +1,55 @@
+"""`fer-edge`: puts the commands together, turns expected errors into one line and an exit code.
+
+A command file imports nothing heavier than typer at its top; what it needs it imports when it is called, so that
+`fer-edge run` never loads what `fer-edge train` needs.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fer_edge import __version__
+from fer_edge.cli import bench, calibrate, compare, convert, data, doctor, run, train
+from fer_edge.devices.errors import FerEdgeError
+
+app = typer.Typer(
+    name="fer-edge",
+    help="Facial emotions at the edge: train on FER-2013, quantize to a verified int8, run from camera to label.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a bug keeps its plain traceback
+    add_completion=False,
+)
+app.add_typer(data.app, name="data")
+for _command in (train, calibrate, convert, compare, run, bench, doctor):
+    app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"fer-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; exit 0 when well, 1 on an error the user can mend, 2 on wrong arguments, 130 on Ctrl-C."""
+    try:
+        app(standalone_mode=True)
+    except FerEdgeError as error:
+        print(f"fer-edge: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("fer-edge: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,110 @@
+"""`fer-edge run`: label the faces of a photo, a clip or a camera."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from fer_edge.cli.screen_live import Live
+
+
+def run(
+    source: Annotated[str, typer.Argument(help="Image, folder, clip, camera number, /dev/videoN, rtsp:// or http://.")],
+    bundle: Annotated[Path | None, typer.Option(help="Bundle folder or .ferpack; by default the one that ships.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, tflite, onnx or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="int8, float32, float16 or dynamic-int8: that, or an error.")] = "int8",
+    detector_model: Annotated[
+        Path | None, typer.Option(help="YuNet's .onnx; without it OpenCV's Haar cascade finds the faces.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the engine; by default up to 4.")] = None,
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Below it a face is 'uncertain'.")] = 0.0,
+    jsonl: Annotated[Path | None, typer.Option(help="Write a line of JSON a frame.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the annotated picture, clip, or folder of pictures.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Open a window, where OpenCV has one.")] = False,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
+) -> None:
+    """Find faces, label every one, print live; ends at the end of the source or at Ctrl-C, with a summary."""
+    if sys.stderr is None or not os.environ.get("TF_CPP_MIN_LOG_LEVEL"):
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    from fer_edge.devices.errors import EngineError
+    from fer_edge.edge_runtime.pipeline import Pipeline
+    from fer_edge.edge_runtime.sinks import JsonlSink, SaveSink, Summary
+    from fer_edge.edge_runtime.vocabulary import Precision
+
+    if precision not in list(Precision):
+        raise EngineError(f"unknown precision {precision!r}; choose one of {', '.join(Precision)}")
+    pipeline = Pipeline(
+        source,
+        bundle,
+        engine=engine,
+        precision=precision,
+        detector_model=detector_model,
+        threads=threads,
+        min_confidence=min_confidence,
+    )
+    window = _Window() if show else None
+    lines = JsonlSink(jsonl) if jsonl else None
+    pictures = SaveSink(save, still=pipeline.source.still, fps=pipeline.source.fps) if save else None
+    summary, live = Summary(), Live(still=pipeline.source.still, quiet=quiet)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    live.start(pipeline)
+    try:
+        for frame, observation in pipeline.with_frames():
+            summary.put(observation)
+            live.put(frame, observation, summary)
+            if lines:
+                lines.put(frame, observation)
+            if pictures:
+                pictures.put(frame, observation)
+            if window and not window.put(frame, observation):
+                break
+            if max_frames is not None and summary.frames >= max_frames:
+                break
+    except KeyboardInterrupt:
+        live.note("stopped")
+    except BaseException:
+        if pictures:
+            pictures.discard()
+        raise
+    finally:
+        pipeline.close()
+        live.summary(summary)
+    if pictures:
+        pictures.close()
+        if summary.frames:
+            live.note(f"wrote {save}")
+    if lines:
+        lines.close()
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+class _Window:
+    """OpenCV's window, closed with q or Escape."""
+
+    def __init__(self) -> None:
+        import cv2
+
+        from fer_edge.devices.errors import OutputError
+
+        try:
+            cv2.namedWindow("fer-edge", cv2.WINDOW_NORMAL)
+        except cv2.error:
+            raise OutputError(
+                "this OpenCV is headless and has no windows; use --save, or install opencv-python instead"
+            ) from None
+
+    def put(self, frame, observation) -> bool:  # type: ignore[no-untyped-def]
+        import cv2
+
+        from fer_edge.edge_runtime.annotate import annotated
+
+        cv2.imshow("fer-edge", annotated(frame, observation))
+        return cv2.waitKey(1) not in (27, ord("q"))

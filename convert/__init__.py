@@ -1,0 +1,1 @@
+"""Keras model to float and int8 TFLite, ONNX and OpenVINO; the bundle writer; the judgement. Knows no cameras."""

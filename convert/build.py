@@ -1,0 +1,156 @@
+"""From a finished run to a judged bundle: convert, open and count, replay, score, write. All or nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.calibration.calibration_set import CalibrationFaces, CalibrationSet
+from fer_edge.convert import bundle_writer
+from fer_edge.convert.frozen import FrozenModel, load_frozen
+from fer_edge.convert.inspection import inspect
+from fer_edge.convert.onnx import Target, quantize_onnx, this_target, write_onnx
+from fer_edge.convert.openvino import quantize_openvino, write_openvino
+from fer_edge.convert.score import Step, failures, report
+from fer_edge.convert.tflite import write_tflite
+from fer_edge.devices.errors import ConversionError
+from fer_edge.devices.files import replacing_folder, write_json
+from fer_edge.edge_runtime.engines import SUFFIXES, check_known, start
+from fer_edge.edge_runtime.vocabulary import Precision
+from fer_edge.train.dataset import Dataset
+from fer_edge.train.run_folder import RunFolder
+
+REFERENCE = "keras/float32"
+
+
+class RejectedError(ConversionError):
+    """A variant loses more accuracy than allowed; `report` is the judgement, so that it can be shown."""
+
+    def __init__(self, message: str, report: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be made: engines, precisions, the processor meant, and the gate."""
+
+    engines: tuple[str, ...] = ("tflite", "onnx", "openvino")
+    precisions: tuple[Precision, ...] = (Precision.FLOAT32, Precision.INT8)
+    target: Target | None = None
+    split: str = "test"
+    max_drop_pp: float = 0.5
+
+    def __post_init__(self) -> None:
+        for engine in self.engines:
+            check_known(engine)
+        if not self.engines:
+            raise ConversionError("no format was asked for; --to takes tflite, onnx, openvino")
+        if self.max_drop_pp < 0:
+            raise ConversionError(f"--max-drop {self.max_drop_pp} is negative; it is the accuracy allowed to be lost")
+
+    def variants(self) -> list[tuple[str, Precision]]:
+        """Float16 and dynamic int8 are TFLite's alone."""
+        shared = (Precision.FLOAT32, Precision.INT8)
+        return [(e, p) for e in self.engines for p in self.precisions if e == "tflite" or p in shared]
+
+
+def build_bundle(
+    run: RunFolder, data: Dataset, calibration: CalibrationSet, order: Order, out: Path, *, force: bool, step: Step
+) -> dict[str, Any]:
+    """Make the bundle in `out` and return its report.
+
+    Raises:
+        RunError, DataError: the run is unfinished, or the split has no images.
+        ConversionError: a variant is not in the precision that was asked for.
+        RejectedError: a variant loses more than allowed; no bundle is written, the report is `<out>-rejected.json`.
+        OutputError: `out` exists and `force` is not given, or the disk refuses.
+    """
+    rows = data.held_out(order.split)
+    model = load_frozen(run.finished_model())
+    golden = bundle_writer.golden_faces()
+    with replacing_folder(out, force=force) as folder:
+        target = order.target or this_target()
+        entries = _write_models(model, CalibrationFaces(data, calibration), order, target, folder, step)
+        faces = np.asarray(data.faces[rows])
+        step(f"scoring Keras on {len(rows):,} images")
+        reference, golden_logits = model.logits(faces), {REFERENCE: model.logits(golden)}
+        logits = {}
+        for entry in entries:
+            name = f"{entry['engine']}/{entry['precision']}"
+            step(f"scoring {name} on {len(rows):,} images")
+            logits[name], golden_logits[name] = _replay(folder, entry, faces, golden)
+        made = report(data, order.split, REFERENCE, reference, logits, order.max_drop_pp)
+        _gate(made, out)
+        bundle_writer.write_golden(folder, golden, golden_logits)
+        bundle_writer.write_manifest(
+            folder,
+            run.recipe().model,
+            entries,
+            made,
+            calibration=calibration.id,
+            training_run=run.identity(),
+            target=str(target),
+        )
+    return made
+
+
+def _write_models(
+    model: FrozenModel, faces: CalibrationFaces, order: Order, target: Target, folder: Path, step: Step
+) -> list[dict[str, Any]]:
+    """Convert, then open each file with its engine and count; the float ONNX, on which the others stand, goes if unasked."""
+    wanted = order.variants()
+    entries = []
+    scaffold = [folder / "float32.onnx"] if {"onnx", "openvino"} & set(order.engines) else []
+    if scaffold:
+        step("writing float32.onnx")
+        write_onnx(model, scaffold[0])
+    if ("openvino", Precision.INT8) in wanted:
+        scaffold += [folder / "float32.xml", folder / "float32.bin"]
+    if "openvino" in order.engines:
+        step("writing float32.xml")
+        write_openvino(folder / "float32.onnx", folder / "float32.xml")
+    for engine, precision in wanted:
+        path = folder / f"{precision}{SUFFIXES[engine]}"
+        if not path.exists():
+            step(f"writing {path.name}")
+            _write_one(model, engine, precision, path, faces, target)
+        entries.append(bundle_writer.variant_entry(engine, precision, path, inspect(engine, path, precision)))
+    kept = {e["file"] for e in entries} | {c["file"] for e in entries for c in e["companions"]}
+    for path in scaffold:
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+    return entries
+
+
+def _write_one(
+    model: FrozenModel, engine: str, precision: Precision, path: Path, faces: CalibrationFaces, target: Target
+) -> None:
+    if engine == "tflite":
+        write_tflite(model, path, precision, faces)
+    elif engine == "onnx":
+        quantize_onnx(path.with_name("float32.onnx"), path, faces, target)
+    else:
+        quantize_openvino(path.with_name("float32.xml"), path, faces, target)
+
+
+def _replay(
+    folder: Path, entry: dict[str, Any], faces: NDArray[np.uint8], golden: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits of the held-out faces, and of the golden ones one by one, as a device will be asked for them."""
+    engine = start(entry["engine"], folder / entry["file"], Precision(entry["precision"]))
+    try:
+        logits = np.concatenate([engine.infer(chunk) for chunk in np.array_split(faces, max(1, len(faces) // 256))])
+        return logits, np.concatenate([engine.infer(face[None]) for face in golden])
+    finally:
+        engine.close()
+
+
+def _gate(made: dict[str, Any], out: Path) -> None:
+    failed = failures(made)
+    if failed:
+        rejected = out.with_name(f"{out.name}-rejected.json")
+        write_json(rejected, made)
+        raise RejectedError(f"{'; '.join(failed)}; no bundle was written, the report is {rejected}", made)
