@@ -39,8 +39,8 @@ class CalibrationSet:
 class CalibrationFaces:
     """The faces (48, 48) uint8 of a calibration set; can be iterated as often as a converter likes.
 
-    Where no image reaches both pixel 0 and 255, the first one comes a second time stretched to that range: otherwise the
-    input's scale would be too narrow and bright pixels would saturate on the device.
+    Where no image reaches both pixel 0 and 255, the first one comes a second time stretched to that range: otherwise
+    the input's scale would be too narrow and bright pixels would saturate on the device.
     """
 
     def __init__(self, data: Dataset, chosen: CalibrationSet) -> None:
@@ -124,7 +124,7 @@ def load(path: Path, data: Dataset) -> CalibrationSet:
         raise DataError(f"{path} has schema {schema!r}, expected {SCHEMA}; calibrate again")
     if chosen.data_sha256 != data.sha256:
         raise DataError(
-            f"{path} was drawn from data {chosen.data_sha256[:12]}, not from {data.sha256[:12]}; calibrate again on this data"
+            f"{path} was drawn from data {chosen.data_sha256[:12]}, not from {data.sha256[:12]}; calibrate again on it"
         )
     _check_rows(path, rows, data)
     return chosen

@@ -1,6 +1,5 @@
 """`fer-edge bench`: how fast each variant is on this machine."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +8,12 @@ import typer
 
 
 def bench(
-    bundle: Annotated[Path | None, typer.Option(help="Bundle folder or .ferpack; by default the one that ships.")] = None,
-    source: Annotated[str | None, typer.Option(help="Clip: measure the stages from capture to label on it, too.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle folder or .ferpack; by default the one that ships.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Clip: measure the stages from capture to label on it, too.")
+    ] = None,
     detector_model: Annotated[Path | None, typer.Option(help="YuNet's .onnx for --source.")] = None,
     only: Annotated[str | None, typer.Option(help="Engine, precision or engine/precision to measure alone.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="By default up to 4.")] = None,
@@ -77,12 +80,13 @@ def print_bench(made: dict[str, Any]) -> None:
         "peak MB",
     ]  # fmt: skip
     count = made["variants"][0]["steady"]["count"]
-    threads = made["threads"]
-    title = f"{made['bundle']['name']}: one face at a time, {threads} thread{'s' if threads > 1 else ''}, {count:,} samples each"
-    table(title, columns, rows)
+    threads = f"{made['threads']} thread{'s' if made['threads'] > 1 else ''}"
+    table(f"{made['bundle']['name']}: one face at a time, {threads}, {count:,} samples each", columns, rows)
     features = ", ".join(machine["int8_features"]) or "none"
     temperature = "no sensor" if machine["temp_c"] is None else f"{machine['temp_c']:.0f} °C"
-    print(f"on {machine['board'] or machine['machine']}: {machine['cpu']}; int8 instructions: {features}; {temperature}")
+    print(
+        f"on {machine['board'] or machine['machine']}: {machine['cpu']}; int8 instructions: {features}; {temperature}"
+    )
     for ratio in made["ratios"]:
         low, high = ratio["interval"]
         print(f"{ratio['variant']} takes {ratio['time_ratio']:.2f} ({low:.2f} to {high:.2f}) of {ratio['over']}'s time")

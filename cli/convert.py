@@ -9,7 +9,8 @@ import typer
 def convert(
     run: Annotated[Path, typer.Argument(help="Run folder of fer-edge train.")],
     data: Annotated[
-        Path | None, typer.Option(help="Data cache that calibrates and judges; by default the one that the run was trained on.")
+        Path | None,
+        typer.Option(help="Data cache that calibrates and judges; by default the one that the run was trained on."),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Full int8, beside float32.")] = True,
     float16: Annotated[bool, typer.Option("--float16", help="TFLite with float16 weights, too.")] = False,
@@ -29,11 +30,11 @@ def convert(
     """Convert a run to float32 and int8 TFLite, ONNX and OpenVINO, judge every variant, write the bundle."""
     from fer_edge.calibration import calibration_set
     from fer_edge.cli.judgement import print_judgement
-    from fer_edge.cli.keras_quietly import keras_quietly
     from fer_edge.cli.screen import progress, refuse_existing
     from fer_edge.devices.errors import ConversionError, RunError
     from fer_edge.edge_runtime.vocabulary import Precision
     from fer_edge.train.dataset import load_dataset
+    from fer_edge.train.quietly import keras_quietly
     from fer_edge.train.run_folder import RunFolder
 
     folder = RunFolder(run)
@@ -43,7 +44,7 @@ def convert(
     stored = folder.about().get("data_path")
     if data is None and stored is None:
         raise RunError(f"{run} does not say where its data is; give --data CACHE")
-    dataset = load_dataset(data or Path(stored))
+    dataset = load_dataset(data or Path(str(stored)))
     chosen = (
         calibration_set.load(calibration, dataset)
         if calibration

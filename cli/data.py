@@ -11,7 +11,9 @@ Force = Annotated[bool, typer.Option("--force", help="Replace DIR if it exists."
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="fer2013.csv (plain, .gz, in a tar or zip), or a folder or zip of images.")],
+    path: Annotated[
+        Path, typer.Argument(help="fer2013.csv (plain, .gz, in a tar or zip), or a folder or zip of images.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the cache.")] = Path("data/fer2013"),
     votes: Annotated[
         Path | None, typer.Option(help="FER+ votes; by default fer2013new.csv beside the CSV, if there.")

@@ -11,7 +11,9 @@ _SIGN = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 
 
 def doctor(
-    bundle: Annotated[Path | None, typer.Argument(help="Bundle folder or .ferpack; by default the one that ships.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Bundle folder or .ferpack; by default the one that ships.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON and nothing else.")] = False,
 ) -> None:
     """Look over machine, engines, cameras and bundle; exit 0 when all is well, 1 when something is bad."""

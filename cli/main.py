@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fer_edge import __version__
-from fer_edge.cli import bench, calibrate, compare, convert, data, doctor, run, train
+from fer_edge.cli import bench, calibrate, compare, convert, data, demo, doctor, run, train
 from fer_edge.devices.errors import FerEdgeError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(data.app, name="data")
-for _command in (train, calibrate, convert, compare, run, bench, doctor):
+for _command in (demo, train, calibrate, convert, compare, run, bench, doctor):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 
 

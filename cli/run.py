@@ -1,8 +1,6 @@
 """`fer-edge run`: label the faces of a photo, a clip or a camera."""
 
-import os
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -14,7 +12,9 @@ from fer_edge.cli.screen_live import Live
 
 def run(
     source: Annotated[str, typer.Argument(help="Image, folder, clip, camera number, /dev/videoN, rtsp:// or http://.")],
-    bundle: Annotated[Path | None, typer.Option(help="Bundle folder or .ferpack; by default the one that ships.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle folder or .ferpack; by default the one that ships.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="auto, tflite, onnx or openvino.")] = "auto",
     precision: Annotated[str, typer.Option(help="int8, float32, float16 or dynamic-int8: that, or an error.")] = "int8",
     detector_model: Annotated[
@@ -29,12 +29,11 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
 ) -> None:
     """Find faces, label every one, print live; ends at the end of the source or at Ctrl-C, with a summary."""
-    if sys.stderr is None or not os.environ.get("TF_CPP_MIN_LOG_LEVEL"):
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     from fer_edge.devices.errors import EngineError
     from fer_edge.edge_runtime.pipeline import Pipeline
     from fer_edge.edge_runtime.sinks import JsonlSink, SaveSink, Summary
     from fer_edge.edge_runtime.vocabulary import Precision
+    from fer_edge.edge_runtime.window import Window
 
     if precision not in list(Precision):
         raise EngineError(f"unknown precision {precision!r}; choose one of {', '.join(Precision)}")
@@ -47,7 +46,7 @@ def run(
         threads=threads,
         min_confidence=min_confidence,
     )
-    window = _Window() if show else None
+    window = Window() if show else None
     lines = JsonlSink(jsonl) if jsonl else None
     pictures = SaveSink(save, still=pipeline.source.still, fps=pipeline.source.fps) if save else None
     summary, live = Summary(), Live(still=pipeline.source.still, quiet=quiet)
@@ -84,27 +83,3 @@ def run(
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-class _Window:
-    """OpenCV's window, closed with q or Escape."""
-
-    def __init__(self) -> None:
-        import cv2
-
-        from fer_edge.devices.errors import OutputError
-
-        try:
-            cv2.namedWindow("fer-edge", cv2.WINDOW_NORMAL)
-        except cv2.error:
-            raise OutputError(
-                "this OpenCV is headless and has no windows; use --save, or install opencv-python instead"
-            ) from None
-
-    def put(self, frame, observation) -> bool:  # type: ignore[no-untyped-def]
-        import cv2
-
-        from fer_edge.edge_runtime.annotate import annotated
-
-        cv2.imshow("fer-edge", annotated(frame, observation))
-        return cv2.waitKey(1) not in (27, ord("q"))

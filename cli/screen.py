@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 def progress(what: str, total: float | None = None) -> Iterator[tuple["Progress", "TaskID"]]:
     """A progress bar on stderr; where stderr is no terminal, one line when done."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

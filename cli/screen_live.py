@@ -1,4 +1,4 @@
-"""Live results of `fer-edge run`: photos a block each, streams one line that is redrawn (a log line a change elsewhere).
+"""Live results of `fer-edge run`: photos a block each, streams one line that is redrawn (into a file, a line a change).
 
 Plain text rather than rich: it is on the path to the first label.
 """

@@ -8,7 +8,9 @@ import typer
 
 def train(
     data: Annotated[Path, typer.Option(help="Data cache.")],
-    model: Annotated[str, typer.Option(help="cnn (of the published comparison) or cnn-edge (the one that ships).")] = "cnn",
+    model: Annotated[
+        str, typer.Option(help="cnn (of the published comparison) or cnn-edge (the one that ships).")
+    ] = "cnn",
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/MODEL by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after its last epoch.")] = False,
     epochs: Annotated[int | None, typer.Option(help="At most this many epochs.")] = None,
@@ -16,7 +18,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
     schedule: Annotated[str | None, typer.Option(help="plateau or cosine.")] = None,
-    stop_patience: Annotated[int | None, typer.Option(help="Epochs without a better one before stopping; 0: never.")] = None,
+    stop_patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better one before stopping; 0: never.")
+    ] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="0 to 0.9.")] = None,
     val_fraction: Annotated[float | None, typer.Option(help="Part of Training kept for validation.")] = None,
     class_weights: Annotated[bool | None, typer.Option(help="Weigh rare emotions more.")] = None,
@@ -41,7 +45,7 @@ def train(
     recipe = recipe_for(model, **overrides)
     dataset = load_dataset(data)
 
-    from fer_edge.cli.keras_quietly import keras_quietly
+    from fer_edge.train.quietly import keras_quietly
 
     keras_quietly(threads)
     from fer_edge.train.fit import train as fit
@@ -61,4 +65,6 @@ def train(
 
         history = fit(dataset, recipe, folder, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
     best = max(row["val_accuracy"] for row in history)
-    print(f"{folder}: {len(history)} epochs, best validation accuracy {best:.2%}; next: fer-edge convert {folder} --int8")
+    print(
+        f"{folder}: {len(history)} epochs, best validation accuracy {best:.2%}; next: fer-edge convert {folder} --int8"
+    )

@@ -17,7 +17,7 @@ from fer_edge.convert.score import Step, failures, report
 from fer_edge.convert.tflite import write_tflite
 from fer_edge.devices.errors import ConversionError
 from fer_edge.devices.files import replacing_folder, write_json
-from fer_edge.edge_runtime.engines import SUFFIXES, check_known, start
+from fer_edge.edge_runtime.engines import ENGINES, check_known, start
 from fer_edge.edge_runtime.vocabulary import Precision
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.run_folder import RunFolder
@@ -100,7 +100,7 @@ def build_bundle(
 def _write_models(
     model: FrozenModel, faces: CalibrationFaces, order: Order, target: Target, folder: Path, step: Step
 ) -> list[dict[str, Any]]:
-    """Convert, then open each file with its engine and count; the float ONNX, on which the others stand, goes if unasked."""
+    """Convert, then open each file with its engine and count; float files that only others stood on go again."""
     wanted = order.variants()
     entries = []
     scaffold = [folder / "float32.onnx"] if {"onnx", "openvino"} & set(order.engines) else []
@@ -113,7 +113,7 @@ def _write_models(
         step("writing float32.xml")
         write_openvino(folder / "float32.onnx", folder / "float32.xml")
     for engine, precision in wanted:
-        path = folder / f"{precision}{SUFFIXES[engine]}"
+        path = folder / f"{precision}{ENGINES[engine].suffix}"
         if not path.exists():
             step(f"writing {path.name}")
             _write_one(model, engine, precision, path, faces, target)

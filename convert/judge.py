@@ -84,7 +84,9 @@ def judge(
     }
 
 
-def recall_by_emotion(labels: NDArray[np.uint8], predicted: NDArray[np.int64]) -> dict[str, dict[str, float | int | None]]:
+def recall_by_emotion(
+    labels: NDArray[np.uint8], predicted: NDArray[np.int64]
+) -> dict[str, dict[str, float | int | None]]:
     """Recall and count by emotion; None where there is no image of it."""
     table: dict[str, dict[str, float | int | None]] = {}
     for index, emotion in enumerate(EMOTIONS):
@@ -96,5 +98,5 @@ def recall_by_emotion(labels: NDArray[np.uint8], predicted: NDArray[np.int64]) -
 
 def _mean_kl(reference: NDArray[np.float32], variant: NDArray[np.float32]) -> float:
     """Mean Kullback-Leibler divergence of the variant's probabilities from the reference's, in nats."""
-    p, q = softmax(reference.astype(np.float64)), softmax(variant.astype(np.float64))  # type: ignore[arg-type]
+    p, q = softmax(reference.astype(np.float64)), softmax(variant.astype(np.float64))
     return float((p * (np.log(p + 1e-12) - np.log(q + 1e-12))).sum(1).mean())

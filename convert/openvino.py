@@ -24,8 +24,8 @@ def quantize_openvino(float_xml: Path, path: Path, faces: CalibrationFaces, targ
     """Write the int8 model from the float one.
 
     NNCF's overflow fix narrows the first layer's weights for AVX2's saturating multiply; VNNI and ARM do not need it.
-    Plain minimum and maximum, without bias correction, is the best of NNCF's settings here, and by far: measured on 1,200
-    test images, KL from the float model 0.0002 and 98% equal labels, against 0.006 and 94% with NNCF's defaults.
+    Plain minimum and maximum, without bias correction, is the best of NNCF's settings here, and by far. On 1,200 test
+    images of FER-2013: KL from the float model 0.0002 and 98% equal labels, against 0.006 and 94% with its defaults.
     """
     import nncf
     import openvino

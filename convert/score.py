@@ -23,7 +23,9 @@ Step = Callable[[str], None]
 """Called with what is being done."""
 
 
-def logits_of(bundle: Bundle, variant: Variant, faces_u8: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.float32]:
+def logits_of(
+    bundle: Bundle, variant: Variant, faces_u8: NDArray[np.uint8], threads: int | None = None
+) -> NDArray[np.float32]:
     """Logits (N, 7) of a variant for faces (N, 48, 48), by its own engine."""
     engine = start(variant.engine, bundle.file(variant), variant.precision, threads)
     try:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from fer_edge.calibration.calibration_set import CalibrationFaces
 from fer_edge.convert.frozen import FrozenModel, as_float_batches
 from fer_edge.devices.errors import ConversionError
+from fer_edge.devices.native_log import without_banners
 from fer_edge.edge_runtime.vocabulary import Precision
 
 
@@ -38,9 +39,11 @@ def write_tflite(model: FrozenModel, path: Path, precision: Precision, faces: Ca
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), without_banners():
             warnings.simplefilter("ignore")
             content = converter.convert()
     except (ValueError, RuntimeError) as error:
-        raise ConversionError(f"TFLite {precision}: the converter refused ({str(error).splitlines()[0][:300]})") from error
+        raise ConversionError(
+            f"TFLite {precision}: the converter refused ({str(error).splitlines()[0][:300]})"
+        ) from error
     path.write_bytes(content)

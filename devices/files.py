@@ -1,5 +1,6 @@
 """Whole or nothing on the disk: every result is written to a temporary name beside its place and renamed."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -29,7 +30,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {_reason(error, path)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,9 +58,16 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
         else:
             temporary.rename(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {_reason(error, path)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _reason(error: OSError, path: Path) -> str:
+    """What the system said; NumPy's own "N requested and M written" is a full disk by another name."""
+    if error.strerror is None and shutil.disk_usage(path.parent).free < 1 << 20:
+        return os.strerror(errno.ENOSPC)
+    return error.strerror or str(error)
 
 
 def _sweep(path: Path) -> None:

@@ -38,7 +38,9 @@ def open_source(word: str) -> FrameSource:
         return VideoSource(word, live=True)
     path = Path(word)
     if not path.exists():
-        raise SourceError(f"{word} does not exist; expected an image, a folder, a clip, a camera's number or an address")
+        raise SourceError(
+            f"{word} does not exist; expected an image, a folder, a clip, a camera's number or an address"
+        )
     if path.is_dir():
         images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
@@ -67,7 +69,8 @@ class _Closing:
 class ImageSource(_Closing):
     """Photos, each a frame of its own."""
 
-    still, live, fps = True, False, None
+    still, live = True, False
+    fps: float | None = None
 
     def __init__(self, name: str, paths: Sequence[Path]) -> None:
         self.name = name
@@ -90,6 +93,7 @@ class VideoSource(_Closing):
     """A clip or a camera through OpenCV."""
 
     still = False
+    fps: float | None
 
     def __init__(self, name: str, *, live: bool) -> None:
         self.name, self.live = name, live

@@ -1,4 +1,4 @@
-"""Camera to label on the device. The public names are imported when first used, so that importing this costs nothing."""
+"""Camera to label on the device. Public names are imported when first used, so that importing this costs nothing."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

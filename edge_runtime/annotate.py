@@ -25,7 +25,8 @@ def annotated(frame: Frame, observation: Observation) -> NDArray[np.uint8]:
 def _draw(canvas: NDArray[np.uint8], prediction: Prediction) -> None:
     x0, y0, x1, y1 = prediction.face.box_xyxy
     colour = _BGR[prediction.label]
-    size = min(1.0, max(0.38, (x1 - x0) / 260))
+    smallest = 0.38 * max(1.0, canvas.shape[1] / 900)  # readable when a large photo is shown shrunk
+    size = min(1.2, max(smallest, (x1 - x0) / 260))
     thick = max(1, round(size * 2))
     cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thick, cv2.LINE_AA)
     text = f"{prediction.label} {prediction.confidence:.0%}"

@@ -189,7 +189,12 @@ def _timer_overhead_ns() -> float:
 
 
 def bench_source(
-    source: str, bundle: Bundle, precisions: tuple[Precision, ...], plan: Plan, detector_model: Path | None, max_frames: int
+    source: str,
+    bundle: Bundle,
+    precisions: tuple[Precision, ...],
+    plan: Plan,
+    detector_model: Path | None,
+    max_frames: int,
 ) -> list[dict[str, Any]]:
     """Stages from capture to label over a clip, one run for each precision with the engine that `auto` chooses."""
     from fer_edge.edge_runtime.pipeline import Pipeline

@@ -93,7 +93,9 @@ class Bundle:
             others = [_file(manifest[key]) for key in ("golden", "report")]
             bundle = cls(folder, manifest["name"], float(manifest["face_margin"]), variants, manifest, digest)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"{folder / 'bundle.json'} is not a valid manifest ({type(error).__name__}: {error})") from error
+            raise BundleError(
+                f"{folder / 'bundle.json'} is not a valid manifest ({type(error).__name__}: {error})"
+            ) from error
         for listed in [f for v in variants for f in v.files] + others:
             _check_file(folder, listed)
         return bundle
@@ -128,7 +130,9 @@ class Bundle:
             raise BundleError(f"{self.path / GOLDEN_FILE} cannot be read ({error})") from error
         k = len(golden.faces)
         if golden.faces.shape != (k, FACE_SIDE, FACE_SIDE) or golden.faces.dtype != np.uint8:
-            raise BundleError(f"golden faces: expected (K, 48, 48) uint8, got {golden.faces.shape} {golden.faces.dtype}")
+            raise BundleError(
+                f"golden faces: expected (K, 48, 48) uint8, got {golden.faces.shape} {golden.faces.dtype}"
+            )
         for name, values in golden.logits.items():
             if values.shape != (k, len(EMOTIONS)):
                 raise BundleError(f"golden logits of {name}: expected ({k}, {len(EMOTIONS)}), got {values.shape}")
@@ -193,7 +197,9 @@ def _check_file(folder: Path, listed: BundleFile) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != listed.sha256:
-        raise BundleError(f"{folder}: {listed.file} was altered or cut short (sha256 {found[:12]}, not {listed.sha256[:12]})")
+        raise BundleError(
+            f"{folder}: {listed.file} was altered or cut short (sha256 {found[:12]}, not {listed.sha256[:12]})"
+        )
 
 
 def _unpack(pack: Path) -> Path:

@@ -10,6 +10,8 @@ from fer_edge.devices.errors import EngineError
 from fer_edge.edge_runtime.vocabulary import Face
 
 _CASCADE = "haarcascade_frontalface_default.xml"
+# In pip's OpenCV, and in Debian's, which a Jetson uses for its CSI cameras.
+_FOLDERS = (Path(cv2.__file__).parent / "data", Path("/usr/share/opencv4/haarcascades"))
 
 
 class HaarDetector:
@@ -19,11 +21,13 @@ class HaarDetector:
 
     def __init__(self, neighbours: int = 6) -> None:
         if not hasattr(cv2, "CascadeClassifier"):
-            raise EngineError(f"OpenCV {cv2.__version__} has no Haar cascades; run: pip install 'opencv-python-headless<5'")
-        path = Path(cv2.data.haarcascades) / _CASCADE
-        self._cascade = cv2.CascadeClassifier(str(path))
+            raise EngineError(
+                f"OpenCV {cv2.__version__} has no Haar cascades; run: pip install 'opencv-python-headless<5'"
+            )
+        path = next((folder / _CASCADE for folder in _FOLDERS if (folder / _CASCADE).is_file()), None)
+        self._cascade = cv2.CascadeClassifier(str(path)) if path else cv2.CascadeClassifier()
         if self._cascade.empty():
-            raise EngineError(f"{path} is missing; reinstall opencv-python-headless 4")
+            raise EngineError(f"OpenCV's {_CASCADE} is missing; reinstall opencv-python-headless 4")
         self._neighbours = neighbours
 
     def find(self, gray: NDArray[np.uint8], min_side: int) -> list[Face]:

@@ -10,8 +10,8 @@ from fer_edge.devices.errors import EngineError
 from fer_edge.edge_runtime.vocabulary import Face
 
 _TO_HAAR_SIDE = 0.92
-"""Haar's side over YuNet's longer side: 0.91 in the median on two clips and 0.92 on FER-2013, where Haar's squares are 0.97
-of the whole crop. So either detector gives the model what it was trained on."""
+"""Haar's side over YuNet's longer side: 0.91 in the median on two clips and 0.92 on FER-2013, where Haar's squares are
+0.97 of the whole crop. So either detector gives the model what it was trained on."""
 _STRIDE = 32
 
 
@@ -31,7 +31,9 @@ class YunetDetector:
             self._bgr = np.zeros((0, 0, 3), np.uint8)
             self.find(np.zeros((64, 64), np.uint8), 8)
         except cv2.error as error:
-            raise EngineError(f"{model} is not a YuNet model that OpenCV {cv2.__version__} can run ({error.err})") from error
+            raise EngineError(
+                f"{model} is not a YuNet model that OpenCV {cv2.__version__} can run ({error.err})"
+            ) from error
 
     def find(self, gray: NDArray[np.uint8], min_side: int) -> list[Face]:
         """Faces of at least `min_side` pixels in (H, W) uint8."""

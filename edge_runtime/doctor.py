@@ -43,7 +43,9 @@ def examine(bundle_path: Path | None) -> Iterator[Finding]:
         yield Finding("bundle", "bad", str(error), "copy the bundle again, or make it: fer-edge convert RUN --int8")
         return
     size = sum(f.bytes for v in bundle.variants for f in v.files)
-    yield Finding("bundle", "ok", f"{bundle.name}: {len(bundle.variants)} variants, {size / 1e6:.1f} MB, all hashes hold")
+    yield Finding(
+        "bundle", "ok", f"{bundle.name}: {len(bundle.variants)} variants, {size / 1e6:.1f} MB, all hashes hold"
+    )
     for engine in ENGINES:
         own = [v for v in bundle.variants if v.engine == engine]
         yield from _engine(engine, own, bundle)
@@ -53,16 +55,21 @@ def _machine() -> Iterator[Finding]:
     facts = machine.describe_machine()
     memory = facts["memory_bytes"]
     size = "memory unknown" if memory is None else f"{memory / 2**30:.1f} GiB"
-    text = f"{facts['board'] or 'unknown board'}: {facts['cpu']}, {facts['machine']}, {facts['usable_cores']} cores, {size}"
+    board = facts["board"] or "unknown board"
+    text = f"{board}: {facts['cpu']}, {facts['machine']}, {facts['usable_cores']} cores, {size}"
     yield Finding("machine", "ok", text)
     yield Finding("system", "ok", f"{facts['system']}, {facts['libc']}, Python {facts['python']}")
     if machine.is_32bit_userland():
-        yield Finding("userland", "bad", "Python is 32-bit; no int8 runtime is built for it", "install the 64-bit system")
+        yield Finding(
+            "userland", "bad", "Python is 32-bit; no int8 runtime is built for it", "install the 64-bit system"
+        )
     features = ", ".join(facts["int8_features"])
     if features:
         yield Finding("int8", "ok", f"this processor has {features}: int8 should be faster than float32")
     else:
-        yield Finding("int8", "note", "no dot-product instructions: int8 saves memory, and time only a little", "fer-edge bench")
+        yield Finding(
+            "int8", "note", "no dot-product instructions: int8 saves memory, and time only a little", "fer-edge bench"
+        )
     temperature = facts["temp_c"]
     if temperature is None:
         yield Finding("temperature", "note", "no sensor can be read here")
@@ -92,7 +99,9 @@ def _cameras() -> Iterator[Finding]:
             width, height, rate = done.stdout.split()
             yield Finding("camera", "ok", f"{node} gives {width}x{height} at {float(rate):g} frames a second")
         else:
-            yield Finding("camera", "note", f"{node} gives no frame (many such nodes are no cameras)", "try another node")
+            yield Finding(
+                "camera", "note", f"{node} gives no frame (many such nodes are no cameras)", "try another node"
+            )
 
 
 def _engine(engine: str, variants: list[Variant], bundle: Bundle) -> Iterator[Finding]:

@@ -47,4 +47,4 @@ class OnnxEngine:
 
     def close(self) -> None:
         """Drop the session."""
-        self._session = None  # type: ignore[assignment]
+        self._session = None

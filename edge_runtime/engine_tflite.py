@@ -8,34 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import EngineError
+from fer_edge.devices.native_log import without_banners
 from fer_edge.edge_runtime.engines import EngineSpec, check_faces
 from fer_edge.edge_runtime.quantization import Quantization, pixel_table
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, Precision
 
+try:
+    from ai_edge_litert.interpreter import Interpreter
 
-def _interpreter() -> tuple[Any, str, str]:
-    """The Interpreter class of ai-edge-litert, else of its predecessor tflite-runtime; its name and version."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
+    LIBRARY = f"LiteRT {version('ai-edge-litert')}"
+except ModuleNotFoundError:  # its predecessor, which still serves Python 3.11 on older boards
+    from tflite_runtime.interpreter import Interpreter
 
-        return Interpreter, "LiteRT", version("ai-edge-litert")
-    except ModuleNotFoundError:
-        from tflite_runtime.interpreter import Interpreter
-
-        return Interpreter, "tflite-runtime", version("tflite-runtime")
+    LIBRARY = f"tflite-runtime {version('tflite-runtime')}"
 
 
 class TfliteEngine:
     """Runs (1, 48, 48, 1) int8 or float32 models."""
 
     def __init__(self, model: Path, precision: Precision, threads: int) -> None:
-        interpreter, library, number = _interpreter()
         try:
-            self._lite = interpreter(model_content=model.read_bytes(), num_threads=threads)
-            self._lite.allocate_tensors()
+            with without_banners():
+                self._lite: Any = Interpreter(model_content=model.read_bytes(), num_threads=threads)
+                self._lite.allocate_tensors()
         except (ValueError, RuntimeError, OSError) as error:
-            raise EngineError(f"{model} is not a model that {library} {number} can run ({error})") from error
-        self.spec = EngineSpec("tflite", precision, threads, f"{library} {number}", "CPU, XNNPACK")
+            raise EngineError(f"{model} is not a model that {LIBRARY} can run ({error})") from error
+        self.spec = EngineSpec("tflite", precision, threads, LIBRARY, "CPU, XNNPACK")
         self._bind(model, precision)
 
     def _bind(self, model: Path, precision: Precision) -> None:

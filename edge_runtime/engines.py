@@ -17,18 +17,27 @@ from fer_edge.devices.machine import usable_cores
 from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.vocabulary import Precision
 
+
+@dataclass(frozen=True, slots=True)
+class EngineEntry:
+    """Where an engine is, which of these libraries it needs, the extra that installs one, its files' suffix."""
+
+    module: str
+    class_name: str
+    libraries: tuple[str, ...]
+    extra: str | None
+    suffix: str
+
+
+_HERE = "fer_edge.edge_runtime"
 ENGINES = {
-    "tflite": ("fer_edge.edge_runtime.engine_tflite", "TfliteEngine"),
-    "onnx": ("fer_edge.edge_runtime.engine_onnx", "OnnxEngine"),
-    "openvino": ("fer_edge.edge_runtime.engine_openvino", "OpenvinoEngine"),
+    "tflite": EngineEntry(
+        f"{_HERE}.engine_tflite", "TfliteEngine", ("ai_edge_litert", "tflite_runtime"), None, ".tflite"
+    ),
+    "onnx": EngineEntry(f"{_HERE}.engine_onnx", "OnnxEngine", ("onnxruntime",), "onnx", ".onnx"),
+    "openvino": EngineEntry(f"{_HERE}.engine_openvino", "OpenvinoEngine", ("openvino",), "openvino", ".xml"),
 }
 """In the order in which `auto` prefers them."""
-_NEEDS = {
-    "tflite": (("ai_edge_litert", "tflite_runtime"), None),
-    "onnx": (("onnxruntime",), "onnx"),
-    "openvino": (("openvino",), "openvino"),
-}
-SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ def default_threads() -> int:
 
 def is_installed(engine: str) -> bool:
     """Whether the engine's library can be found; it is not imported."""
-    return any(find_spec(module) is not None for module in _NEEDS[engine][0])
+    return any(find_spec(library) is not None for library in ENGINES[engine].libraries)
 
 
 def check_known(engine: str) -> None:
@@ -71,11 +80,11 @@ def check_known(engine: str) -> None:
     if engine not in ENGINES:
         raise EngineError(f"unknown engine {engine!r}; choose one of auto, {', '.join(ENGINES)}")
     if not is_installed(engine):
-        modules, extra = _NEEDS[engine]
+        entry = ENGINES[engine]
+        if entry.extra:
+            raise EngineError(needs_extra(entry.libraries[0], entry.extra))
         raise EngineError(
-            needs_extra(modules[0], extra)
-            if extra
-            else f"{modules[0]} is not installed; run: pip install --force-reinstall fer-edge (64-bit systems only)"
+            f"{entry.libraries[0]} is not installed; run: pip install --force-reinstall fer-edge (64-bit systems only)"
         )
 
 
@@ -86,8 +95,10 @@ def start(engine: str, model: Path, precision: Precision, threads: int | None = 
         EngineError: the engine is unknown or not installed, or does not take the model.
     """
     check_known(engine)
-    module, name = ENGINES[engine]
-    started: Engine = getattr(import_module(module), name)(model, precision, threads or default_threads())
+    entry = ENGINES[engine]
+    started: Engine = getattr(import_module(entry.module), entry.class_name)(
+        model, precision, threads or default_threads()
+    )
     return started
 
 

@@ -38,7 +38,13 @@ class FaceFollower:
     """
 
     def __init__(
-        self, detector: Detector, *, scan_width: int = 320, min_face: int = 24, scan_every: int = 15, max_misses: int = 8
+        self,
+        detector: Detector,
+        *,
+        scan_width: int = 320,
+        min_face: int = 24,
+        scan_every: int = 15,
+        max_misses: int = 8,
     ) -> None:
         self._detector = detector
         self._scan_width, self._min_face = scan_width, min_face
@@ -76,7 +82,11 @@ class FaceFollower:
     def _match(self, found: list[Face]) -> None:
         """Give each scanned face the id of the track it overlaps most, best pairs first; the rest are new."""
         pairs = sorted(
-            ((iou(t.face.box_xyxy, f.box_xyxy), ti, fi) for ti, t in enumerate(self._tracks) for fi, f in enumerate(found)),
+            (
+                (iou(t.face.box_xyxy, f.box_xyxy), ti, fi)
+                for ti, t in enumerate(self._tracks)
+                for fi, f in enumerate(found)
+            ),
             reverse=True,
         )
         taken_tracks: set[int] = set()

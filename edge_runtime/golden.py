@@ -38,7 +38,7 @@ def tolerance_of(variant: Variant, expected: NDArray[np.float32]) -> float:
 
 
 def compare(variant: Variant, expected: NDArray[np.float32], got: NDArray[np.float32]) -> Replay:
-    """Compare logits (K, 7) with those expected; a label may differ only where the two best lie within the tolerance."""
+    """Compare logits (K, 7) with those expected; a label may differ only where the best two are that close."""
     tolerance = tolerance_of(variant, expected)
     best_two = np.sort(expected, axis=1)[:, -2:]
     clear = best_two[:, 1] - best_two[:, 0] > 2 * tolerance

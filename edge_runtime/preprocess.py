@@ -14,9 +14,7 @@ from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 PREPROCESSING_ID = "square-area48-v1"
 
 
-def square_crop(
-    gray: NDArray[np.uint8], box_xyxy: tuple[int, int, int, int], margin: float = 0.0
-) -> NDArray[np.uint8]:
+def square_crop(gray: NDArray[np.uint8], box_xyxy: tuple[int, int, int, int], margin: float = 0.0) -> NDArray[np.uint8]:
     """The square around the box's centre, as a view where it lies inside the frame, else with its edge repeated.
 
     Args:

@@ -40,6 +40,8 @@ def probe(bundle: Path, engine: str, precision: str, threads: int | None = None)
 
 
 def _main(bundle_path: str, engine: str, precision: str, threads: str) -> dict[str, Any]:
+    from importlib import import_module
+
     from fer_edge.devices.errors import FerEdgeError
     from fer_edge.devices.machine import peak_memory_bytes
     from fer_edge.edge_runtime import golden
@@ -53,7 +55,7 @@ def _main(bundle_path: str, engine: str, precision: str, threads: str) -> dict[s
         vectors = bundle.golden()
         check_known(engine)
         begun = time.perf_counter_ns()
-        __import__(ENGINES[engine][0])
+        import_module(ENGINES[engine].module)
         imported = time.perf_counter_ns()
         started = start(engine, bundle.file(variant), variant.precision, int(threads) or None)
         loaded = time.perf_counter_ns()

@@ -146,7 +146,7 @@ class Summary:
 
     def stages(self) -> dict[str, dict[str, float | int | None]]:
         """`latency.summarize` by stage."""
-        return {stage: summarize(samples) for stage, samples in self._stage_ns.items()}  # type: ignore[arg-type]
+        return {stage: summarize(samples) for stage, samples in self._stage_ns.items()}
 
     def frames_per_second(self) -> float | None:
         """Rate of the pipeline itself: frames over the time spent from capture to label."""

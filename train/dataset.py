@@ -144,7 +144,9 @@ def load_dataset(folder: Path) -> Dataset:
     """
     manifest = folder / "cache.json"
     if not manifest.is_file():
-        raise DataError(f"{folder} is not a data cache (no cache.json); make one: fer-edge data import PATH --out {folder}")
+        raise DataError(
+            f"{folder} is not a data cache (no cache.json); make one: fer-edge data import PATH --out {folder}"
+        )
     try:
         about = json.loads(manifest.read_text(encoding="utf-8"))
         if about.get("schema") != SCHEMA:

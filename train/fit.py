@@ -37,9 +37,9 @@ def next_rate(recipe: Recipe, history: list[Epoch]) -> float | None:
     """Learning rate of the next epoch, or None when training is over. Depends on recipe and history alone."""
     if len(history) >= recipe.epochs:
         return None
-    if recipe.stop_patience and history:
-        if len(history) - best_epoch(history, recipe.choose) >= recipe.stop_patience:
-            return None
+    since_best = len(history) - best_epoch(history, recipe.choose) if history else 0
+    if recipe.stop_patience and since_best >= recipe.stop_patience:
+        return None
     if recipe.schedule == "cosine":
         return cosine_rate(recipe, len(history))
     rate, best, waited = recipe.learning_rate, float("inf"), 0
@@ -95,6 +95,7 @@ def train(
         weights = class_weights(data.labels[fit_rows]) if recipe.class_weights else None
         while (rate := next_rate(recipe, history)) is not None:
             batches.set_epoch(len(history))
+            _seed_dropout(model, recipe.seed, len(history))
             history.append(_one_epoch(model, batches, val, rate, len(history), weights, on_batch))
             _save(model, run.checkpoint(len(history)))
             run.record(history, {len(history), best_epoch(history, recipe.choose)})
@@ -132,6 +133,13 @@ def _compiled(recipe: Recipe) -> keras.Model:
     return model
 
 
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Make dropout, too, a function of (seed, epoch, layer): a checkpoint does not hold its generators' state."""
+    for index, layer in enumerate(model.layers):
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign([1000 * seed + index, epoch])
+
+
 def _restored(checkpoint: Path) -> keras.Model:
     try:
         return keras.models.load_model(checkpoint)
@@ -163,9 +171,7 @@ def _one_epoch(
         )
     start = time.perf_counter()
     # Keras shuffles a PyDataset's batches unless told not to; ours are shuffled already, by (seed, epoch).
-    logs = model.fit(
-        batches, epochs=1, shuffle=False, class_weight=weights, callbacks=callbacks, verbose=0
-    ).history
+    logs = model.fit(batches, epochs=1, shuffle=False, class_weight=weights, callbacks=callbacks, verbose=0).history
     val_loss, val_accuracy = model.evaluate(*val, batch_size=256, verbose=0)
     return {
         "epoch": done + 1,

@@ -1,4 +1,4 @@
-"""Finds out which form of FER-2013 a path holds and reads it: CSV (plain, .gz, in a tar or zip), folder, or zip of images.
+"""Finds out which form of FER-2013 a path holds and reads it: CSV (plain, .gz, in a tar or zip), folder or zip.
 
 Archives are read in place and never unpacked; a member whose path leaves the archive's folder is refused all the same,
 because whoever unpacks that file later would be hurt by it.
@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TextIO
+from typing import IO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,9 @@ def import_data(path: Path, votes: Path | None = None, tick: Tick = None) -> Dat
     try:
         arrays, has_rows = _read(path, tick)
     except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise DataError(f"{path.name} is damaged or cut short ({error or type(error).__name__}); get it again") from error
+        raise DataError(
+            f"{path.name} is damaged or cut short ({error or type(error).__name__}); get it again"
+        ) from error
     beside = (path if path.is_dir() else path.parent) / VOTES_NAME
     if votes is None and has_rows and beside.is_file():
         votes = beside
@@ -102,7 +104,7 @@ def _tar_csv(path: Path) -> Iterator[TextIO]:
         binary = archive.extractfile(found) if found is not None else None
         if binary is None or found is None:
             raise DataError(f"{path.name} holds none of {', '.join(CSV_NAMES)}")
-        with _text(binary, found.name.endswith(".gz")) as text:  # type: ignore[arg-type]
+        with _text(binary, found.name.endswith(".gz")) as text:
             yield text
 
 
@@ -116,9 +118,9 @@ def _plain_csv(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _text(binary: BinaryIO, compressed: bool) -> Iterator[TextIO]:
+def _text(binary: IO[bytes], compressed: bool) -> Iterator[TextIO]:
     raw = gzip.GzipFile(fileobj=binary) if compressed else binary
-    with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:  # type: ignore[type-var]
+    with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as text:
         yield text
 
 

@@ -89,7 +89,9 @@ def _columns(header: Iterable[str], name: str) -> dict[str, int]:
     missing = [title for title in ("emotion", "pixels", "usage") if title not in found]
     if missing:
         have = ", ".join(found) if found else "nothing"
-        raise DataError(f"{name} has no column {', '.join(missing)!r}; expected emotion, pixels, Usage, found {have}"[:300])
+        raise DataError(
+            f"{name} has no column {', '.join(missing)!r}; expected emotion, pixels, Usage, found {have}"[:300]
+        )
     return {title: found[title] for title in ("emotion", "pixels", "usage")}
 
 
@@ -129,7 +131,9 @@ def read_votes(path: Path, splits: NDArray[np.uint8]) -> NDArray[np.uint8]:
             except (TypeError, ValueError):
                 raise DataError(f"{where}: a vote is not a whole number") from None
     if len(votes) != len(splits):
-        raise DataError(f"{path.name} has {len(votes):,} rows, the images' CSV {len(splits):,}; they must go row by row")
+        raise DataError(
+            f"{path.name} has {len(votes):,} rows, the images' CSV {len(splits):,}; they must go row by row"
+        )
     table = np.array(votes, np.int64)
     if table.min() < 0 or table.max() > 255:
         raise DataError(f"{path.name}: a vote is outside 0..255")

@@ -1,4 +1,4 @@
-"""Reads the image-folder form of FER-2013: `train/<emotion>/*.jpg`, `test/…`, optionally `val/…`, on disk or in a zip."""
+"""Reads the image-folder form of FER-2013: `train/<emotion>/*.jpg`, `test/…`, perhaps `val/…`, on disk or zipped."""
 
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath

@@ -90,7 +90,7 @@ def _check(name: str, value: float, low: float, high: float) -> None:
 
 
 def cosine_rate(recipe: Recipe, epoch: int) -> float:
-    """Learning rate of a 0-based epoch: linear warm-up, then half a cosine (Loshchilov and Hutter 2017, no restarts)."""
+    """Learning rate of a 0-based epoch: linear warm-up, then half a cosine (Loshchilov and Hutter 2017)."""
     if epoch < recipe.warmup_epochs:
         return recipe.learning_rate * (epoch + 1) / (recipe.warmup_epochs + 1)
     done = (epoch - recipe.warmup_epochs) / max(1, recipe.epochs - recipe.warmup_epochs)

@@ -85,7 +85,9 @@ class RunFolder:
         """
         self.about()
         if not self.model.is_file():
-            raise RunError(f"{self.path} is not finished (no model.keras); run: fer-edge train --resume --out {self.path}")
+            raise RunError(
+                f"{self.path} is not finished (no model.keras); run: fer-edge train --resume --out {self.path}"
+            )
         return self.model
 
     def identity(self) -> str:
@@ -96,6 +98,8 @@ class RunFolder:
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"{self.path} is not a training run (no {name}); make one: fer-edge train --data CACHE") from None
+            raise RunError(
+                f"{self.path} is not a training run (no {name}); make one: fer-edge train --data CACHE"
+            ) from None
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / name} cannot be read ({error})") from error

@@ -4,6 +4,7 @@ import os
 from importlib.util import find_spec
 
 from fer_edge.devices.errors import EngineError, needs_extra
+from fer_edge.devices.native_log import without_banners
 
 
 def keras_quietly(threads: int = 0) -> None:
@@ -17,7 +18,10 @@ def keras_quietly(threads: int = 0) -> None:
     for module in ("tensorflow", "keras"):
         if find_spec(module) is None:
             raise EngineError(needs_extra(module, "train"))
-    import tensorflow as tf
+    with without_banners():
+        import keras  # noqa: F401
+        import tensorflow as tf
 
+        tf.config.list_physical_devices()  # looks for a GPU now, so that its complaint falls into this block
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
