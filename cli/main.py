@@ -11,7 +11,7 @@ import typer
 
 from fer_edge import __version__
 from fer_edge.cli import bench, calibrate, compare, convert, data, demo, doctor, run, train
-from fer_edge.devices.errors import FerEdgeError
+from fer_edge.devices.errors import FerEdgeError, needs_extra
 
 app = typer.Typer(
     name="fer-edge",
@@ -23,6 +23,14 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 for _command in (demo, train, calibrate, convert, compare, run, bench, doctor):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
+
+_EXTRA_OF = {
+    **dict.fromkeys(("tensorflow", "keras", "sklearn", "scipy", "matplotlib"), "train"),
+    **dict.fromkeys(("onnx", "tf2onnx", "nncf", "sympy"), "convert"),
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+}
+"""The base install is the edge side alone: what a command needs beyond it, and the extra that brings it."""
 
 
 def _version(asked: bool) -> None:
@@ -46,6 +54,12 @@ def main() -> None:
         app(standalone_mode=True)
     except FerEdgeError as error:
         print(f"fer-edge: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in _EXTRA_OF:
+            raise
+        print(f"fer-edge: {needs_extra(missing, _EXTRA_OF[missing])}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("fer-edge: interrupted", file=sys.stderr)

@@ -37,6 +37,11 @@ class OutputError(FerEdgeError):
     """A result that cannot be written."""
 
 
+def install_command(extra: str) -> str:
+    """What to run to have an extra."""
+    return f"pip install 'fer-edge[{extra}]'"
+
+
 def needs_extra(module: str, extra: str) -> str:
     """The one sentence for a dependency that is not installed."""
-    return f"{module} is not installed; run: pip install 'fer-edge[{extra}]'"
+    return f"{module} is not installed; run: {install_command(extra)}"

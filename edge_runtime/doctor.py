@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fer_edge.devices import machine
-from fer_edge.devices.errors import BundleError, needs_extra
+from fer_edge.devices.errors import BundleError, install_command
 from fer_edge.edge_runtime.bundle import Bundle, Variant
 from fer_edge.edge_runtime.engines import ENGINES, is_installed
 from fer_edge.edge_runtime.probe import probe
@@ -109,7 +109,7 @@ def _engine(engine: str, variants: list[Variant], bundle: Bundle) -> Iterator[Fi
         if engine == "tflite":
             yield Finding(engine, "bad", "ai_edge_litert is not installed", "pip install --force-reinstall fer-edge")
         else:
-            yield Finding(engine, "note", "not installed", needs_extra(engine, engine).split("run: ")[1])
+            yield Finding(engine, "note", "not installed", install_command(engine))
         return
     if not variants:
         yield Finding(engine, "note", "installed; this bundle has no variant for it")

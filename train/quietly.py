@@ -1,23 +1,14 @@
 """Starts TensorFlow without its banner, on a chosen number of cores; called before the first import of Keras."""
 
 import os
-from importlib.util import find_spec
 
-from fer_edge.devices.errors import EngineError, needs_extra
 from fer_edge.devices.native_log import without_banners
 
 
 def keras_quietly(threads: int = 0) -> None:
-    """Set the log level and the thread count.
-
-    Raises:
-        EngineError: TensorFlow or Keras is not installed.
-    """
+    """Set the log level and the thread count; 0 threads means all cores."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    for module in ("tensorflow", "keras"):
-        if find_spec(module) is None:
-            raise EngineError(needs_extra(module, "train"))
     with without_banners():
         import keras  # noqa: F401
         import tensorflow as tf

@@ -1,0 +1,138 @@
+"""Every command in the README runs: its `sh` blocks are taken line by line, in order, in one folder, as a reader would.
+
+Only what needs hardware or hours is made small: training stops after two epochs and its bundle may therefore lose more;
+the Pi is this machine behind an `ssh` and an `scp` that work on a folder; FER-2013 is a CSV of drawn faces.
+"""
+
+import csv
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer_edge.edge_runtime.sample_clip import SAMPLE_PHOTO, write_sample_clip
+from fer_edge.train.read_csv import CSV_EMOTIONS
+from fer_edge.train.synth import synthetic_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+BY_CI = {"make demo", "make test", "make wheel"}
+SMALL = {"fer-edge train ": " --epochs 2", "fer-edge convert ": " --max-drop 20", "fer-edge compare ": " --max-drop 20"}
+NO_CAMERA = "there is no camera /dev/video0"
+
+
+def commands() -> list[str]:
+    """The lines of the README's `sh` blocks, comments cut off, continued lines joined."""
+    lines, inside = [], False
+    for line in (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        if line.startswith("```"):
+            inside = line == "```sh"
+        elif inside and line.strip() and not line.startswith("#"):
+            lines.append(line.split("  #")[0].strip())
+    return lines
+
+
+def test_the_readme_has_commands_and_ci_runs_those_of_make() -> None:
+    found = commands()
+    assert len(found) > 12
+    ci = (ROOT / ".ci" / "run").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for command in (c for c in found if c.startswith("make ")):
+        assert command in BY_CI
+        target = command.split()[1]
+        assert target in ci or f": {target}" in makefile
+
+
+def _fer2013_csv(path: Path) -> None:
+    from fer_edge.edge_runtime.vocabulary import EMOTIONS
+
+    data = synthetic_dataset(700, 1)
+    with gzip.open(path, "wt", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["emotion", "pixels", "Usage"])
+        for face, label, split in zip(data.faces, data.labels, data.splits, strict=True):
+            usage = "Training" if split == 0 else "PublicTest"
+            rows.writerow([CSV_EMOTIONS.index(EMOTIONS[label]), " ".join(map(str, face.ravel())), usage])
+
+
+def _pi(home: Path, tools: Path) -> None:
+    """`ssh HOST COMMAND` runs in `home`; `scp FILES HOST:` copies there."""
+    home.mkdir()
+    tools.mkdir()
+    (tools / "ssh").write_text(f'#!/bin/sh\nshift\ncd "{home}" && exec sh -c "$*"\n')
+    (tools / "scp").write_text(
+        f'#!/bin/bash\nargs=(); for a in "$@"; do case "$a" in -*) ;; *) args+=("$a");; esac; done\n'
+        f'unset "args[-1]"\nexec cp -r "${{args[@]}}" "{home}/"\n'
+    )
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+
+
+@pytest.mark.timeout(900)
+def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("the wheel is built from a git checkout")
+    work, pi, tools = tmp_path / "work", tmp_path / "pi", tmp_path / "tools"
+    work.mkdir()
+    _pi(pi, tools)
+    _fer2013_csv(work / "fer2013.csv.gz")
+    shutil.copy(SAMPLE_PHOTO, work / "photo.jpg")
+    shutil.copy(ROOT / "constraints.txt", work)
+    write_sample_clip(work / "clip.mp4", 40)
+    (tools / "fer-edge").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fer_edge "$@"\n')
+    (tools / "fer-edge").chmod(0o755)
+    (tools / "python").symlink_to(sys.executable)
+    _build_wheel(tmp_path / "source", work / "dist")
+    environment = os.environ | {"PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    for command in commands():
+        if command in BY_CI:
+            continue
+        extra = next((more for start, more in SMALL.items() if command.startswith(start)), "")
+        done = subprocess.run(
+            command + extra, shell=True, cwd=work, env=environment, capture_output=True, text=True, check=False,
+            timeout=600,
+        )  # fmt: skip
+        if " run 0" in command and NO_CAMERA in done.stderr:
+            continue  # the command is right, the machine has no camera
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def _build_wheel(source: Path, out: Path) -> None:
+    """What `make wheel` does, on a copy, so that the checkout stays clean."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    for name in filter(None, names.decode().split("\0")):
+        if (ROOT / name).is_file():
+            target = source / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), "."],
+        cwd=source, check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    write_sample_clip(tmp_path / "clip.mp4", 30)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "happy" in done.stdout
+
+
+def test_the_links_of_the_readme_exist() -> None:
+    import re
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
+    assert targets
+    for target in targets:
+        assert (ROOT / target).exists(), target
