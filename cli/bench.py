@@ -16,7 +16,7 @@ def bench(
     ] = None,
     detector_model: Annotated[Path | None, typer.Option(help="YuNet's .onnx for --source.")] = None,
     only: Annotated[str | None, typer.Option(help="Engine, precision or engine/precision to measure alone.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="By default up to 4.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=64, help="By default up to 4.")] = None,
     min_seconds: Annotated[float, typer.Option(min=0, help="At least so long for each variant.")] = 3.0,
     min_samples: Annotated[int, typer.Option(min=1, help="At least so many; p99 needs 662.")] = 700,
     max_frames: Annotated[int, typer.Option(min=1, help="Of --source.")] = 1000,
@@ -26,9 +26,9 @@ def bench(
     from fer_edge.cli.screen import progress
     from fer_edge.devices.errors import EngineError
     from fer_edge.devices.files import write_json
+    from fer_edge.devices.frame import redacted
     from fer_edge.edge_runtime import bench as measurement
     from fer_edge.edge_runtime.bundle import Bundle
-    from fer_edge.edge_runtime.vocabulary import Precision
 
     opened = Bundle.open(bundle)
     plan = measurement.Plan(min_seconds, min_samples, threads=threads)
@@ -40,18 +40,15 @@ def bench(
         made["pipeline"] = []
         if source is not None:
             bar.update(task, description=f"running {source}")
-            precisions = tuple(p for p in (Precision.INT8, Precision.FLOAT32) if _has(made, p))
-            made["pipeline"] = measurement.bench_source(source, opened, precisions, plan, detector_model, max_frames)
-    made["command"] = ["fer-edge", *sys.argv[1:]]
+            first = made["variants"][0]["engine"]
+            chosen = [(r["engine"], r["precision"]) for r in made["variants"] if r["engine"] == first]
+            made["pipeline"] = measurement.bench_source(source, opened, chosen, plan, detector_model, max_frames)
+    made["command"] = ["fer-edge", *(redacted(word) for word in sys.argv[1:])]
     if json_file is not None:
         write_json(json_file, made)
     print_bench(made)
     if json_file is not None:
         print(f"samples and machine: {json_file}")
-
-
-def _has(made: dict[str, Any], precision: str) -> bool:
-    return any(row["precision"] == precision for row in made["variants"])
 
 
 def print_bench(made: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 def calibrate(
     data: Annotated[Path, typer.Option(help="Data cache.")],
     count: Annotated[int, typer.Option(help="Images to choose.")] = 512,
-    seed: Annotated[int, typer.Option(help="The same seed chooses the same images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed chooses the same images.")] = 0,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("calibration.json"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:

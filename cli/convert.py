@@ -30,8 +30,10 @@ def convert(
     """Convert a run to float32 and int8 TFLite, ONNX and OpenVINO, judge every variant, write the bundle."""
     from fer_edge.calibration import calibration_set
     from fer_edge.cli.judgement import print_judgement
-    from fer_edge.cli.screen import progress, refuse_existing
+    from fer_edge.cli.screen import progress
     from fer_edge.devices.errors import ConversionError, RunError
+    from fer_edge.devices.files import refuse_occupied
+    from fer_edge.edge_runtime.bundle import MANIFEST
     from fer_edge.edge_runtime.vocabulary import Precision
     from fer_edge.train.dataset import load_dataset
     from fer_edge.train.quietly import keras_quietly
@@ -40,7 +42,7 @@ def convert(
     folder = RunFolder(run)
     folder.finished_model()
     destination = out or Path("bundles") / run.resolve().name
-    refuse_existing(destination, force=force)
+    refuse_occupied(destination, MANIFEST, force=force)
     stored = folder.about().get("data_path")
     if data is None and stored is None:
         raise RunError(f"{run} does not say where its data is; give --data CACHE")

@@ -21,11 +21,12 @@ def import_(
     force: Force = False,
 ) -> None:
     """Read FER-2013 in any of its forms into one compact, checked cache."""
-    from fer_edge.cli.screen import progress, refuse_existing
-    from fer_edge.train.dataset import save_dataset
+    from fer_edge.cli.screen import progress
+    from fer_edge.devices.files import refuse_occupied
+    from fer_edge.train.dataset import MANIFEST, save_dataset
     from fer_edge.train.importer import import_data
 
-    refuse_existing(out, force=force)
+    refuse_occupied(out, MANIFEST, force=force)
     with progress("reading faces") as (bar, task):
         dataset = import_data(path, votes, lambda done: bar.update(task, completed=done))
     save_dataset(dataset, out, force=force)
@@ -40,11 +41,12 @@ def synth(
     force: Force = False,
 ) -> None:
     """Draw faces with the seven emotions, so that the whole chain runs where FER-2013 is not."""
-    from fer_edge.cli.screen import progress, refuse_existing
-    from fer_edge.train.dataset import save_dataset
+    from fer_edge.cli.screen import progress
+    from fer_edge.devices.files import refuse_occupied
+    from fer_edge.train.dataset import MANIFEST, save_dataset
     from fer_edge.train.synth import synthetic_dataset
 
-    refuse_existing(out, force=force)
+    refuse_occupied(out, MANIFEST, force=force)
     with progress("drawing faces", total=count) as (bar, task):
         dataset = synthetic_dataset(count, seed, lambda done: bar.update(task, completed=done))
     save_dataset(dataset, out, force=force)

@@ -20,7 +20,7 @@ def run(
     detector_model: Annotated[
         Path | None, typer.Option(help="YuNet's .onnx; without it OpenCV's Haar cascade finds the faces.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the engine; by default up to 4.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=64, help="Of the engine; by default up to 4.")] = None,
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Below it a face is 'uncertain'.")] = 0.0,
     jsonl: Annotated[Path | None, typer.Option(help="Write a line of JSON a frame.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the annotated picture, clip, or folder of pictures.")] = None,
@@ -30,6 +30,7 @@ def run(
 ) -> None:
     """Find faces, label every one, print live; ends at the end of the source or at Ctrl-C, with a summary."""
     from fer_edge.devices.errors import EngineError
+    from fer_edge.devices.sources import ImageSource
     from fer_edge.edge_runtime.pipeline import Pipeline
     from fer_edge.edge_runtime.sinks import JsonlSink, SaveSink, Summary
     from fer_edge.edge_runtime.vocabulary import Precision
@@ -37,6 +38,7 @@ def run(
 
     if precision not in list(Precision):
         raise EngineError(f"unknown precision {precision!r}; choose one of {', '.join(Precision)}")
+    _refuse_overwriting(source, save, jsonl)
     pipeline = Pipeline(
         source,
         bundle,
@@ -48,7 +50,8 @@ def run(
     )
     window = Window() if show else None
     lines = JsonlSink(jsonl) if jsonl else None
-    pictures = SaveSink(save, still=pipeline.source.still, fps=pipeline.source.fps) if save else None
+    photos = len(pipeline.source) if isinstance(pipeline.source, ImageSource) else 1
+    pictures = SaveSink(save, still=pipeline.source.still, fps=pipeline.source.fps, photos=photos) if save else None
     summary, live = Summary(), Live(still=pipeline.source.still, quiet=quiet)
     signal.signal(signal.SIGTERM, _as_interrupt)
     live.start(pipeline)
@@ -72,13 +75,25 @@ def run(
         raise
     finally:
         pipeline.close()
-        live.summary(summary)
+        if summary.frames:
+            live.summary(summary)
     if pictures:
         pictures.close()
         if summary.frames:
             live.note(f"wrote {save}")
     if lines:
         lines.close()
+
+
+def _refuse_overwriting(source: str, *outputs: Path | None) -> None:
+    from fer_edge.devices.errors import OutputError
+
+    taken = [Path(source).resolve()]
+    for output in outputs:
+        if output is not None:
+            if output.resolve() in taken:
+                raise OutputError(f"{output} is the source or another output; writing it would destroy that")
+            taken.append(output.resolve())
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

@@ -9,8 +9,9 @@ import typer
 def train(
     data: Annotated[Path, typer.Option(help="Data cache.")],
     model: Annotated[
-        str, typer.Option(help="cnn (of the published comparison) or cnn-edge (the one that ships).")
-    ] = "cnn",
+        str | None,
+        typer.Option(help="cnn (of the published comparison; the default) or cnn-edge (the one that ships)."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/MODEL by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after its last epoch.")] = False,
     epochs: Annotated[int | None, typer.Option(help="At most this many epochs.")] = None,
@@ -39,8 +40,10 @@ def train(
         "schedule": schedule, "stop_patience": stop_patience, "label_smoothing": label_smoothing,
         "val_fraction": val_fraction, "class_weights": class_weights, "mixed_precision": mixed_precision, "seed": seed,
     }  # fmt: skip
-    if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in overrides.items() if v is not None]):
+    given = {"model": model, **overrides}
+    if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v is not None]):
         raise RunError(f"--resume takes the stored recipe; leave out {', '.join(changed)}")
+    model = model or "cnn"
     folder = out or Path("runs") / model
     recipe = recipe_for(model, **overrides)
     dataset = load_dataset(data)
@@ -48,7 +51,9 @@ def train(
     from fer_edge.train.quietly import keras_quietly
 
     keras_quietly(threads)
+    from fer_edge.train.fit import best_epoch
     from fer_edge.train.fit import train as fit
+    from fer_edge.train.run_folder import RunFolder
 
     with progress("starting") as (bar, task):
 
@@ -64,7 +69,7 @@ def train(
             )
 
         history = fit(dataset, recipe, folder, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
-    best = max(row["val_accuracy"] for row in history)
-    print(
-        f"{folder}: {len(history)} epochs, best validation accuracy {best:.2%}; next: fer-edge convert {folder} --int8"
-    )
+    chosen = best_epoch(history, RunFolder(folder).recipe().choose)
+    accuracy = history[chosen - 1]["val_accuracy"]
+    print(f"{folder}: {len(history)} epochs, the best is {chosen} with validation accuracy {accuracy:.2%}")
+    print(f"next: fer-edge convert {folder} --int8")

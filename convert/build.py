@@ -13,11 +13,12 @@ from fer_edge.convert.frozen import FrozenModel, load_frozen
 from fer_edge.convert.inspection import inspect
 from fer_edge.convert.onnx import Target, quantize_onnx, this_target, write_onnx
 from fer_edge.convert.openvino import quantize_openvino, write_openvino
-from fer_edge.convert.score import Step, failures, report
+from fer_edge.convert.score import Step, check_margin, failures, report
 from fer_edge.convert.tflite import write_tflite
 from fer_edge.devices.errors import ConversionError
 from fer_edge.devices.files import replacing_folder, write_json
-from fer_edge.edge_runtime.engines import ENGINES, check_known, start
+from fer_edge.edge_runtime.bundle import MANIFEST
+from fer_edge.edge_runtime.engines import ENGINES, check_known, infer_all, start
 from fer_edge.edge_runtime.vocabulary import Precision
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.run_folder import RunFolder
@@ -48,8 +49,7 @@ class Order:
             check_known(engine)
         if not self.engines:
             raise ConversionError("no format was asked for; --to takes tflite, onnx, openvino")
-        if self.max_drop_pp < 0:
-            raise ConversionError(f"--max-drop {self.max_drop_pp} is negative; it is the accuracy allowed to be lost")
+        check_margin(self.max_drop_pp)
 
     def variants(self) -> list[tuple[str, Precision]]:
         """Float16 and dynamic int8 are TFLite's alone."""
@@ -71,7 +71,7 @@ def build_bundle(
     rows = data.held_out(order.split)
     model = load_frozen(run.finished_model())
     golden = bundle_writer.golden_faces()
-    with replacing_folder(out, force=force) as folder:
+    with replacing_folder(out, MANIFEST, force=force) as folder:
         target = order.target or this_target()
         entries = _write_models(model, CalibrationFaces(data, calibration), order, target, folder, step)
         faces = np.asarray(data.faces[rows])
@@ -142,8 +142,7 @@ def _replay(
     """Logits of the held-out faces, and of the golden ones one by one, as a device will be asked for them."""
     engine = start(entry["engine"], folder / entry["file"], Precision(entry["precision"]))
     try:
-        logits = np.concatenate([engine.infer(chunk) for chunk in np.array_split(faces, max(1, len(faces) // 256))])
-        return logits, np.concatenate([engine.infer(face[None]) for face in golden])
+        return infer_all(engine, faces), np.concatenate([engine.infer(face[None]) for face in golden])
     finally:
         engine.close()
 

@@ -4,6 +4,7 @@ Variables become constants and batch norm can then be folded: without it the TFL
 operators, which cannot be calibrated.
 """
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def load_frozen(path: Path) -> FrozenModel:
     """
     try:
         model = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} cannot be read as a Keras model ({str(error).splitlines()[0][:200]})") from error
     shapes = (model.input_shape, model.output_shape)
     if shapes != ((None, FACE_SIDE, FACE_SIDE, 1), (None, len(EMOTIONS))):

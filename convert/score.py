@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.convert.judge import judge
-from fer_edge.devices.errors import EngineError
+from fer_edge.devices.errors import ConversionError, EngineError
 from fer_edge.devices.machine import describe_machine, versions
 from fer_edge.edge_runtime.bundle import Bundle, Variant
-from fer_edge.edge_runtime.engines import is_installed, start
+from fer_edge.edge_runtime.engines import infer_all, is_installed, start
 from fer_edge.edge_runtime.vocabulary import Precision
 from fer_edge.train.dataset import Dataset
 
@@ -23,13 +23,21 @@ Step = Callable[[str], None]
 """Called with what is being done."""
 
 
+def check_margin(max_drop_pp: float) -> None:
+    """Raises ConversionError unless the loss allowed is a number of percentage points, 0 or more."""
+    if not max_drop_pp >= 0:  # so written, NaN is refused too
+        raise ConversionError(
+            f"--max-drop {max_drop_pp} is no loss that can be allowed; give percentage points, as 0.5"
+        )
+
+
 def logits_of(
     bundle: Bundle, variant: Variant, faces_u8: NDArray[np.uint8], threads: int | None = None
 ) -> NDArray[np.float32]:
     """Logits (N, 7) of a variant for faces (N, 48, 48), by its own engine."""
     engine = start(variant.engine, bundle.file(variant), variant.precision, threads)
     try:
-        return np.concatenate([engine.infer(chunk) for chunk in np.array_split(faces_u8, max(1, len(faces_u8) // 256))])
+        return infer_all(engine, faces_u8)
     finally:
         engine.close()
 
@@ -69,6 +77,7 @@ def compare_bundle(data: Dataset, bundle: Bundle, split: str, max_drop_pp: float
     Raises:
         EngineError: no engine that is installed here has a float32 variant in the bundle to compare with.
     """
+    check_margin(max_drop_pp)
     rows = data.held_out(split)
     faces = np.asarray(data.faces[rows])
     here = [v for v in bundle.variants if is_installed(v.engine)]

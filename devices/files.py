@@ -1,5 +1,6 @@
 """Whole or nothing on the disk: every result is written to a temporary name beside its place and renamed."""
 
+import contextlib
 import errno
 import glob
 import hashlib
@@ -23,7 +24,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written or the disk is full.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
@@ -32,35 +33,58 @@ def replacing_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {_reason(error, path)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
-def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+def replacing_folder(path: Path, marker: str, *, force: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its name when the block ends well, else is removed.
 
+    Args:
+        path: where the result is to be.
+        marker: the file by which a folder of this kind is known; `force` replaces no other folder.
+        force: replace a folder of this kind.
+
     Raises:
-        OutputError: `path` exists and `force` is not given, or the disk refuses.
+        OutputError: something is there that may not be replaced, or the disk refuses.
     """
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists already; choose another folder or pass --force to replace it")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    path = path.resolve()
+    refuse_occupied(path, marker, force=force)
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         temporary.mkdir()
         yield temporary
+        refuse_occupied(path, marker, force=force)  # the work took minutes; somebody may have been quicker
+        old = temporary.with_name(f"{temporary.name}.old")
         if path.exists():
-            old = temporary.with_name(temporary.name + ".old")
             path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
+        temporary.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {_reason(error, path)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_occupied(path: Path, marker: str, *, force: bool) -> None:
+    """Say that a result has no place before the work is done, not after it.
+
+    Raises:
+        OutputError: `path` exists and `force` is not given, or it is nothing that this command ever wrote.
+    """
+    if not path.exists():
+        return
+    if not force:
+        raise OutputError(f"{path} exists already; choose another --out or pass --force to replace it")
+    if not path.is_dir() or (any(path.iterdir()) and not (path / marker).is_file()):
+        raise OutputError(f"{path} holds no {marker}, so --force does not replace it; choose another --out")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
 
 def _reason(error: OSError, path: Path) -> str:
@@ -71,14 +95,17 @@ def _reason(error: OSError, path: Path) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what a process that was killed while writing `path` left beside it."""
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp*"):
+    """Clear up after a process that was killed while writing `path`; what it had moved aside comes back."""
+    for left in sorted(path.parent.glob(f".{glob.escape(path.stem)}.*.tmp*"), reverse=True):
         pid = left.name.removeprefix(f".{path.stem}.").split(".")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+        if not pid.isdigit() or Path(f"/proc/{pid}").exists() or not Path("/proc/self").exists():
+            continue
+        if left.name.endswith(".old") and not path.exists():
+            left.rename(path)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,5 +1,6 @@
 """The first value type of the pipeline: what a camera, a clip or an image gives."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -7,6 +8,13 @@ from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
+
+
+def redacted(address: str) -> str:
+    """An address without its user and password, for screens, logs and reports."""
+    return re.sub(r"://[^/@]*@", "://***@", address)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

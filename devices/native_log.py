@@ -6,7 +6,6 @@ LiteRT, TensorFlow and FFmpeg write banners to file descriptor 2 themselves; no 
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,7 +27,7 @@ def without_banners() -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    with os.fdopen(os.memfd_create("stderr"), "r+b") as held:  # in memory: a board's disk may be read-only
         os.dup2(held.fileno(), 2)
         try:
             yield

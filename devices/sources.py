@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import SourceError
-from fer_edge.devices.frame import Frame, FrameSource
+from fer_edge.devices.frame import IMAGE_SUFFIXES, Frame, FrameSource, redacted
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
+_CAMERA_NUMBER = r"\d{1,3}"
 _OPEN_TIMEOUT_MS = 10_000
 _READ_TIMEOUT_MS = 5_000
 
@@ -30,11 +30,13 @@ def open_source(word: str) -> FrameSource:
     Raises:
         SourceError: nothing is there, or it cannot be read.
     """
-    if re.fullmatch(r"\d+", word) or word.startswith("/dev/video"):
+    if not word:
+        raise SourceError("the source is empty; expected an image, a folder, a clip, a camera's number or an address")
+    if re.fullmatch(_CAMERA_NUMBER, word) or word.startswith("/dev/video"):
         return VideoSource(word, live=True)
     if "://" in word:
         if not word.startswith(("rtsp://", "http://", "https://")):
-            raise SourceError(f"{word}: unknown kind of address; expected rtsp://, http:// or https://")
+            raise SourceError(f"{redacted(word)}: unknown kind of address; expected rtsp://, http:// or https://")
         return VideoSource(word, live=True)
     path = Path(word)
     if not path.exists():
@@ -42,7 +44,7 @@ def open_source(word: str) -> FrameSource:
             f"{word} does not exist; expected an image, a folder, a clip, a camera's number or an address"
         )
     if path.is_dir():
-        images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not images:
             raise SourceError(f"{word} holds no images ({', '.join(IMAGE_SUFFIXES)})")
         return ImageSource(word, images)
@@ -76,17 +78,23 @@ class ImageSource(_Closing):
         self.name = name
         self._paths = paths
 
+    def __len__(self) -> int:
+        return len(self._paths)
+
     def __iter__(self) -> Iterator[Frame]:
+        unreadable = []
         for seq, path in enumerate(self._paths):
             now = time.monotonic_ns()
-            try:
-                data = np.fromfile(path, np.uint8)
-            except OSError as error:
-                raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-            bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+            bgr = _decoded(path)
             if bgr is None:
-                raise SourceError(f"{path} is not a readable image")
-            yield Frame(_gray(bgr), bgr, seq, now, path.name)  # type: ignore[arg-type]
+                unreadable.append(path)
+                continue
+            yield Frame(_gray(bgr), bgr, seq, now, path.name)
+        if unreadable:  # the others were labelled first
+            names = ", ".join(str(path) for path in unreadable[:5])
+            if len(self._paths) == 1:
+                raise SourceError(f"{names} is not a readable image")
+            raise SourceError(f"{len(unreadable)} of {len(self._paths)} images cannot be read: {names}")
 
 
 class VideoSource(_Closing):
@@ -96,8 +104,8 @@ class VideoSource(_Closing):
     fps: float | None
 
     def __init__(self, name: str, *, live: bool) -> None:
-        self.name, self.live = name, live
-        if re.fullmatch(r"\d+", name):
+        self.name, self.live = redacted(name), live
+        if re.fullmatch(_CAMERA_NUMBER, name):
             self._capture = cv2.VideoCapture(int(name))
         elif "://" in name:
             timeouts = [
@@ -132,12 +140,20 @@ class VideoSource(_Closing):
         self._capture.release()
 
 
+def _decoded(path: Path) -> np.ndarray | None:
+    try:
+        data = np.fromfile(path, np.uint8)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except (OSError, cv2.error):  # no permission, or a header that promises more pixels than OpenCV takes
+        return None
+
+
 def _gray(bgr: np.ndarray) -> NDArray[np.uint8]:
     return bgr if bgr.ndim == 2 else cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)  # type: ignore[return-value]
 
 
 def _why_not(name: str) -> str:
-    if re.fullmatch(r"\d+", name):
+    if re.fullmatch(_CAMERA_NUMBER, name):
         name = f"/dev/video{name}"
     if name.startswith("/dev/video"):
         if not Path(name).exists():
@@ -145,5 +161,5 @@ def _why_not(name: str) -> str:
             return f"there is no camera {name}; cameras here: {have}"
         return f"camera {name} does not open; is another program using it, or are you missing from the group video?"
     if "://" in name:
-        return f"{name} does not answer within {_OPEN_TIMEOUT_MS // 1000} s or gives no video"
+        return f"{redacted(name)} does not answer within {_OPEN_TIMEOUT_MS // 1000} s or gives no video"
     return f"{name} is not a readable video or image"

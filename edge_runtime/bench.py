@@ -47,6 +47,7 @@ class _Lane:
     cold: dict[str, Any]
     samples_ns: list[int] = field(default_factory=list)
     round_medians: list[float] = field(default_factory=list)
+    spent_ns: int = 0
 
 
 def bench(bundle: Bundle, plan: Plan, step: Step, only: str | None = None) -> dict[str, Any]:
@@ -105,14 +106,16 @@ def _measure(lanes: list[_Lane], faces: np.ndarray, plan: Plan, step: Step) -> i
             lane.engine.infer(faces[at % len(faces)][None])
     order = list(lanes)
     shuffle = random.Random(plan.seed).shuffle
-    rounds, spent_ns = 0, 0
+    rounds = 0
     collecting = gc.isenabled()
     gc.disable()
     try:
-        while rounds * ROUND_SAMPLES < plan.min_samples or spent_ns < plan.min_seconds * 1e9 * len(lanes):
+        while rounds * ROUND_SAMPLES < plan.min_samples or any(
+            lane.spent_ns < plan.min_seconds * 1e9 for lane in lanes
+        ):
             shuffle(order)
             for lane in order:
-                spent_ns += _turn(lane, faces, rounds)
+                _turn(lane, faces, rounds)
             rounds += 1
             if rounds % 10 == 0:
                 step(f"round {rounds}")
@@ -122,8 +125,8 @@ def _measure(lanes: list[_Lane], faces: np.ndarray, plan: Plan, step: Step) -> i
     return rounds
 
 
-def _turn(lane: _Lane, faces: np.ndarray, number: int) -> int:
-    """One variant's turn in a round; returns the time it took."""
+def _turn(lane: _Lane, faces: np.ndarray, number: int) -> None:
+    """One variant's turn in a round."""
     infer, clock = lane.engine.infer, time.perf_counter_ns
     taken = []
     for at in range(ROUND_SAMPLES):
@@ -133,7 +136,7 @@ def _turn(lane: _Lane, faces: np.ndarray, number: int) -> int:
         taken.append(clock() - begun)
     lane.samples_ns += taken
     lane.round_medians.append(float(np.median(taken)))
-    return sum(taken)
+    lane.spent_ns += sum(taken)
 
 
 def _row(lane: _Lane) -> dict[str, Any]:
@@ -191,20 +194,20 @@ def _timer_overhead_ns() -> float:
 def bench_source(
     source: str,
     bundle: Bundle,
-    precisions: tuple[Precision, ...],
+    variants: list[tuple[str, str]],
     plan: Plan,
     detector_model: Path | None,
     max_frames: int,
 ) -> list[dict[str, Any]]:
-    """Stages from capture to label over a clip, one run for each precision with the engine that `auto` chooses."""
+    """Stages from capture to label over a clip, one run for each of the variants (engine, precision)."""
     from fer_edge.edge_runtime.pipeline import Pipeline
     from fer_edge.edge_runtime.sinks import Summary
 
     rows = []
-    for precision in precisions:
+    for engine, precision in variants:
         summary = Summary()
         with Pipeline(
-            source, bundle, precision=precision, threads=plan.threads, detector_model=detector_model
+            source, bundle, engine=engine, precision=precision, threads=plan.threads, detector_model=detector_model
         ) as pipeline:
             for observation in pipeline:
                 summary.put(observation)
@@ -213,7 +216,7 @@ def bench_source(
         rows.append(
             {
                 "source": Path(source).name,
-                "variant": f"{pipeline.engine.spec.engine}/{precision}",
+                "variant": f"{engine}/{precision}",
                 "detector": pipeline.detector.name,
                 "frames": summary.frames,
                 "faces": summary.faces,

@@ -19,6 +19,7 @@ from fer_edge.edge_runtime.quantization import Quantization
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE, Precision
 
 SCHEMA = 1
+MANIFEST = "bundle.json"
 BUNDLED = Path(__file__).parent / "bundled"
 """The bundle that ships inside the package."""
 GOLDEN_FILE = "golden.npz"
@@ -90,14 +91,15 @@ class Bundle:
         try:
             _check_contract(manifest, folder)
             variants = tuple(_variant(v) for v in manifest["variants"])
-            others = [_file(manifest[key]) for key in ("golden", "report")]
+            others = [_file(manifest["golden"]), _file(manifest["report"])]
             bundle = cls(folder, manifest["name"], float(manifest["face_margin"]), variants, manifest, digest)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BundleError(
                 f"{folder / 'bundle.json'} is not a valid manifest ({type(error).__name__}: {error})"
             ) from error
         for listed in [f for v in variants for f in v.files] + others:
             _check_file(folder, listed)
+        _check_roles(folder, variants, others)
         return bundle
 
     def file(self, variant: Variant) -> Path:
@@ -140,7 +142,7 @@ class Bundle:
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    path = folder / "bundle.json"
+    path = folder / MANIFEST
     if not folder.exists():
         raise BundleError(f"{folder} does not exist; make a bundle with: fer-edge convert RUN --int8")
     try:
@@ -148,7 +150,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
         manifest = json.loads(raw)
     except FileNotFoundError:
         raise BundleError(f"{folder} is not a bundle (no bundle.json)") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read as JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
@@ -172,7 +174,7 @@ def _check_contract(manifest: dict[str, Any], folder: Path) -> None:
 
 
 def _variant(entry: dict[str, Any]) -> Variant:
-    files = (_file(entry), *(_file(companion) for companion in entry.get("companions", [])))
+    files = (_file(entry), *(_file(companion) for companion in entry["companions"]))
     q = entry["quantization"]
     pair = None if q is None else (Quantization(**q["input"]), Quantization(**q["output"]))
     return Variant(
@@ -190,16 +192,31 @@ def _check_file(folder: Path, listed: BundleFile) -> None:
     if inside.is_absolute() or ".." in inside.parts or "\\" in listed.file:
         raise BundleError(f"{folder}: file {listed.file!r} leaves the bundle; refusing it")
     path = folder / listed.file
-    if not path.is_file():
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except OSError as error:
+        raise BundleError(f"{folder}: a file name in the manifest is impossible ({error.strerror})") from error
+    if size is None:
         raise BundleError(f"{folder}: {listed.file} is missing; copy the whole bundle again")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(f"{folder}: {listed.file} is a link out of the bundle; refusing it")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != listed.sha256:
+    if found != listed.sha256 or size != listed.bytes:
         raise BundleError(
             f"{folder}: {listed.file} was altered or cut short (sha256 {found[:12]}, not {listed.sha256[:12]})"
         )
+
+
+def _check_roles(folder: Path, variants: tuple[Variant, ...], others: list[BundleFile]) -> None:
+    """What an engine opens by name, beside what the manifest lists, must be what the manifest lists."""
+    if [listed.file for listed in others] != [GOLDEN_FILE, REPORT_FILE]:
+        raise BundleError(f"{folder}: golden and report must be {GOLDEN_FILE} and {REPORT_FILE}")
+    for variant in variants:
+        model, *companions = (listed.file for listed in variant.files)
+        wanted = [str(PurePosixPath(model).with_suffix(".bin"))] if variant.engine == "openvino" else []
+        if companions != wanted:
+            raise BundleError(f"{folder}: {model} must list the companions {wanted}, not {companions}")
 
 
 def _unpack(pack: Path) -> Path:

@@ -32,7 +32,7 @@ class YunetDetector:
             self.find(np.zeros((64, 64), np.uint8), 8)
         except cv2.error as error:
             raise EngineError(
-                f"{model} is not a YuNet model that OpenCV {cv2.__version__} can run ({error.err})"
+                f"{model} is not a YuNet model that OpenCV {cv2.__version__} can run ({error.err.splitlines()[0]})"
             ) from error
 
     def find(self, gray: NDArray[np.uint8], min_side: int) -> list[Face]:

@@ -11,7 +11,7 @@ from fer_edge.devices import machine
 from fer_edge.devices.errors import BundleError, install_command
 from fer_edge.edge_runtime.bundle import Bundle, Variant
 from fer_edge.edge_runtime.engines import ENGINES, is_installed
-from fer_edge.edge_runtime.probe import probe
+from fer_edge.edge_runtime.probe import probe, probe_import
 
 _CAMERA_CODE = """
 import sys
@@ -37,18 +37,19 @@ def examine(bundle_path: Path | None) -> Iterator[Finding]:
     """All findings, one by one as they are made."""
     yield from _machine()
     yield from _cameras()
+    bundle = None
     try:
         bundle = Bundle.open(bundle_path)
+        size = sum(f.bytes for v in bundle.variants for f in v.files)
+        count = len(bundle.variants)
+        yield Finding("bundle", "ok", f"{bundle.name}: {count} variants, {size / 1e6:.1f} MB, all hashes hold")
     except BundleError as error:
         yield Finding("bundle", "bad", str(error), "copy the bundle again, or make it: fer-edge convert RUN --int8")
-        return
-    size = sum(f.bytes for v in bundle.variants for f in v.files)
-    yield Finding(
-        "bundle", "ok", f"{bundle.name}: {len(bundle.variants)} variants, {size / 1e6:.1f} MB, all hashes hold"
-    )
     for engine in ENGINES:
-        own = [v for v in bundle.variants if v.engine == engine]
-        yield from _engine(engine, own, bundle)
+        yield from _engine(engine, bundle)
+    for variant in bundle.variants if bundle else ():
+        if variant.engine not in ENGINES:
+            yield Finding(variant.name, "bad", "this version knows no such engine", "update fer-edge")
 
 
 def _machine() -> Iterator[Finding]:
@@ -89,7 +90,7 @@ def _cameras() -> Iterator[Finding]:
     for node in nodes:
         try:
             done = subprocess.run(
-                [sys.executable, "-c", _CAMERA_CODE, str(node)],
+                [sys.executable, "-P", "-c", _CAMERA_CODE, str(node)],
                 capture_output=True, text=True, timeout=_CAMERA_TIMEOUT_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -104,17 +105,22 @@ def _cameras() -> Iterator[Finding]:
             )
 
 
-def _engine(engine: str, variants: list[Variant], bundle: Bundle) -> Iterator[Finding]:
+def _engine(engine: str, bundle: Bundle | None) -> Iterator[Finding]:
+    variants = [v for v in bundle.variants if v.engine == engine] if bundle else []
     if not is_installed(engine):
         if engine == "tflite":
             yield Finding(engine, "bad", "ai_edge_litert is not installed", "pip install --force-reinstall fer-edge")
         else:
             yield Finding(engine, "note", "not installed", install_command(engine))
-        return
-    if not variants:
-        yield Finding(engine, "note", "installed; this bundle has no variant for it")
-    for variant in variants:
-        yield _replay(variant, probe(bundle.path, engine, variant.precision))
+    elif not variants:
+        why = probe_import(engine)
+        if why is None:
+            yield Finding(engine, "ok", "starts; no variant here to run on it")
+        else:
+            yield Finding(engine, "bad", why, f"reinstall {engine}, or use another --engine")
+    elif bundle is not None:
+        for variant in variants:
+            yield _replay(variant, probe(bundle.path, engine, variant.precision))
 
 
 def _replay(variant: Variant, answer: dict) -> Finding:

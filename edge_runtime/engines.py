@@ -72,7 +72,7 @@ def default_threads() -> int:
 
 def is_installed(engine: str) -> bool:
     """Whether the engine's library can be found; it is not imported."""
-    return any(find_spec(library) is not None for library in ENGINES[engine].libraries)
+    return engine in ENGINES and any(find_spec(library) is not None for library in ENGINES[engine].libraries)
 
 
 def check_known(engine: str) -> None:
@@ -134,6 +134,12 @@ def open_engine(
     name = choose(bundle, engine, precision)
     variant = bundle.find(name, precision)
     return start(name, bundle.file(variant), precision, threads)
+
+
+def infer_all(engine: Engine, faces_u8: NDArray[np.uint8], chunk: int = 256) -> NDArray[np.float32]:
+    """Logits (N, 7) of many faces, `chunk` at a time so that a batching engine's memory stays bounded."""
+    parts = [engine.infer(faces_u8[at : at + chunk]) for at in range(0, len(faces_u8), chunk)]
+    return np.concatenate(parts) if parts else engine.infer(faces_u8)
 
 
 def check_faces(faces_u8: NDArray[np.uint8]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from fer_edge.devices.errors import BundleError
 from fer_edge.devices.files import replacing_folder, sha256_of
+from fer_edge.edge_runtime.bundle import MANIFEST
 
 _LIMIT_BYTES = 512 << 20
 
@@ -31,19 +32,30 @@ def unpack(pack: Path) -> Path:
             members = [info for info in archive.infolist() if not info.is_dir()]
             if sum(info.file_size for info in members) > _LIMIT_BYTES:
                 raise BundleError(f"{pack} unpacks to more than {_LIMIT_BYTES >> 20} MiB; that is no bundle")
-            with replacing_folder(folder) as temporary:
+            top = _common_top(members)
+            with replacing_folder(folder, MANIFEST) as temporary:
                 for info in members:
-                    _extract(archive, info, temporary, pack)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                    _extract(archive, info, temporary, top, pack)
+                if not (temporary / MANIFEST).is_file():
+                    raise BundleError(f"{pack} is a zip without {MANIFEST}, so not a .ferpack")
+    # The zip module says RuntimeError for an encrypted member, NotImplementedError for an unknown compression.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise BundleError(f"{pack} is not a bundle folder and not a readable .ferpack ({error})") from error
     return folder
 
 
-def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path, pack: Path) -> None:
+def _common_top(members: list[zipfile.ZipInfo]) -> str | None:
+    """The one folder that holds all members, as `zip -r` of a folder makes it; None where they stand at the top."""
+    tops = {PurePosixPath(info.filename).parts[0] for info in members if info.filename}
+    nested = all(len(PurePosixPath(info.filename).parts) > 1 for info in members)
+    return tops.pop() if len(tops) == 1 and nested else None
+
+
+def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path, top: str | None, pack: Path) -> None:
     inside = PurePosixPath(info.filename)
     if inside.is_absolute() or ".." in inside.parts or "\\" in info.filename:
         raise BundleError(f"{pack}: member {info.filename!r} leaves the bundle; refusing it")
-    target = folder / inside
+    target = folder / (inside.relative_to(top) if top else inside)
     target.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(info) as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink)

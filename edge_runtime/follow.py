@@ -66,8 +66,20 @@ class FaceFollower:
         else:
             for track in self._tracks:
                 self._follow(gray, track)
-        self._tracks = [track for track in self._tracks if track.misses <= self._max_misses]
+        self._drop_lost_and_doubled(gray.shape[1], gray.shape[0])
         return [track.face for track in self._tracks if track.misses == 0]
+
+    def _drop_lost_and_doubled(self, width: int, height: int) -> None:
+        """End tracks that were out of sight too long, and the younger of two that have come to follow one face."""
+        kept: list[_Track] = []
+        for track in sorted(self._tracks, key=lambda t: t.face.track_id or 0):
+            x0, y0, x1, y1 = track.face.box_xyxy
+            if not (0 <= x0 + x1 < 2 * width and 0 <= y0 + y1 < 2 * height):
+                track.misses += 1  # its centre has left the frame; what is seen there is the repeated edge
+            doubled = any(iou(track.face.box_xyxy, other.face.box_xyxy) > 0.5 for other in kept)
+            if track.misses <= self._max_misses and not doubled:
+                kept.append(track)
+        self._tracks = kept
 
     def _scan(self, gray: NDArray[np.uint8]) -> list[Face]:
         self.full_scans += 1

@@ -71,15 +71,19 @@ class Pipeline:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self.engine = open_engine(self.bundle, engine, precision, threads)
-        self.detector = open_detector(detector_model)
-        self.source = open_source(str(source)) if isinstance(source, str | Path) else source
+        self._faces_u8 = np.zeros((4, FACE_SIDE, FACE_SIDE), np.uint8)
+        try:
+            self.engine.infer(self._faces_u8[:1])  # an engine that cannot run its model fails here, not mid-stream
+            self.detector = open_detector(detector_model)
+            self.source = open_source(str(source)) if isinstance(source, str | Path) else source
+        except BaseException:
+            self.engine.close()
+            raise
         if self.source.still:
             self._follower = FaceFollower(self.detector, scan_width=STILL_SCAN_WIDTH, min_face=32, scan_every=1)
         else:
             self._follower = FaceFollower(self.detector, scan_every=scan_every)
         self._min_confidence = min_confidence
-        self._faces_u8 = np.empty((4, FACE_SIDE, FACE_SIDE), np.uint8)
-        self.engine.infer(self._faces_u8[:1] * 0)  # an engine that cannot run its model fails here, not mid-stream
 
     def __enter__(self) -> Self:
         return self
@@ -132,5 +136,6 @@ class Pipeline:
         return Prediction(face, logits, probabilities, label)
 
     def close(self) -> None:
-        """Give the engine back; the source closes itself when its frames end or the iterator is dropped."""
+        """Give camera and engine back; harmless twice."""
+        self.source.__exit__(None, None, None)
         self.engine.close()

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fer_edge.edge_runtime.engines import ENGINES
+
 _TIMEOUT_S = 120
 
 
@@ -22,21 +24,41 @@ def probe(bundle: Path, engine: str, precision: str, threads: int | None = None)
         `{"ok": True, "version", "import_ms", "load_ms", "first_ms", "peak_memory_bytes", "golden": {...}}`, or
         `{"ok": False, "why"}` with one sentence.
     """
-    command = [sys.executable, "-m", __name__, str(bundle), engine, precision, str(threads or 0)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return {"ok": False, "why": f"{engine} did not start within {_TIMEOUT_S} s"}
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        hint = "; it was built for another processor: install another version" if name == "SIGILL" else ""
-        return {"ok": False, "why": f"{engine} crashed with {name}{hint}"}
+    done = _run(["-m", __name__, str(bundle), engine, precision, str(threads or 0)], engine)
+    if isinstance(done, str):
+        return {"ok": False, "why": done}
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"ok": False, "why": f"{engine} failed: {last[:200]}"}
+        return {"ok": False, "why": f"{engine} failed: {_last_line(done.stderr)}"}
     return answer
+
+
+def probe_import(engine: str) -> str | None:
+    """Import an engine's library elsewhere; None when it starts, else one sentence."""
+    done = _run(["-c", f"import {ENGINES[engine].module}"], engine)
+    if isinstance(done, str):
+        return done
+    return None if done.returncode == 0 else f"{engine} failed: {_last_line(done.stderr)}"
+
+
+def _run(arguments: list[str], engine: str) -> subprocess.CompletedProcess[str] | str:
+    """Python elsewhere: what it said, or one sentence when it crashed or hung."""
+    # -P: the folder that a user happens to stand in is no place to import from.
+    command = [sys.executable, "-P", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"{engine} did not start within {_TIMEOUT_S} s"
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        hint = "; it was built for another processor: install another version" if name == "SIGILL" else ""
+        return f"{engine} crashed with {name}{hint}"
+    return done
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1][:200]
 
 
 def _main(bundle_path: str, engine: str, precision: str, threads: str) -> dict[str, Any]:
@@ -46,7 +68,7 @@ def _main(bundle_path: str, engine: str, precision: str, threads: str) -> dict[s
     from fer_edge.devices.machine import peak_memory_bytes
     from fer_edge.edge_runtime import golden
     from fer_edge.edge_runtime.bundle import Bundle
-    from fer_edge.edge_runtime.engines import ENGINES, check_known, start
+    from fer_edge.edge_runtime.engines import check_known, start
     from fer_edge.edge_runtime.vocabulary import Precision
 
     try:

@@ -75,16 +75,20 @@ class JsonlSink:
 class SaveSink:
     """An annotated picture (.jpg, .png), a clip (.mp4, .avi), or for several photos a folder of pictures."""
 
-    def __init__(self, path: Path, *, still: bool, fps: float | None) -> None:
+    def __init__(self, path: Path, *, still: bool, fps: float | None, photos: int = 1) -> None:
         self._path, self._fps = path, fps or 25.0
         self._files = ExitStack()
         self._writer: cv2.VideoWriter | None = None
         self._temporary: Path | None = None
         self._still = still
+        self._size: tuple[int, ...] = ()
+        self._used: set[str] = set()
         wanted = (".jpg", ".jpeg", ".png", "") if still else (".mp4", ".avi")
         if path.suffix.lower() not in wanted:
             kinds = ", ".join(word or "a folder" for word in wanted)
             raise OutputError(f"--save {path}: expected {kinds} for this source")
+        if path.suffix and photos > 1:
+            raise OutputError(f"--save {path}: {photos} photos need a folder, not one picture")
 
     def put(self, frame: Frame, observation: Observation) -> None:
         """Draw and write one frame.
@@ -94,18 +98,28 @@ class SaveSink:
         """
         picture = annotated(frame, observation)
         if self._still:
-            name = frame.name or f"{frame.seq:06d}.jpg"
-            self._picture(self._path if self._path.suffix else self._path / Path(name).with_suffix(".jpg"), picture)
+            self._picture(self._path if self._path.suffix else self._path / self._name(frame), picture)
             return
         if self._writer is None:
             self._temporary = self._files.enter_context(replacing_file(self._path))
             code = cv2.VideoWriter.fourcc(*("mp4v" if self._path.suffix.lower() == ".mp4" else "MJPG"))
             self._writer = cv2.VideoWriter(str(self._temporary), code, self._fps, picture.shape[1::-1])
+            self._size = picture.shape
             if not self._writer.isOpened():
                 raise OutputError(f"cannot write {self._path}; is the folder writable, and does OpenCV have the codec?")
+        if picture.shape != self._size:  # OpenCV would drop such frames without a word
+            raise OutputError(f"{self._path}: the stream changed its size from {self._size} to {picture.shape}")
         if frame.seq % 100 == 0 and shutil.disk_usage(self._path.parent).free < _MIN_FREE_BYTES:
             raise OutputError(f"cannot write {self._path}: less than 16 MiB are free on that disk")
         self._writer.write(picture)
+
+    def _name(self, frame: Frame) -> str:
+        """The photo's own name as .jpg; a.png beside a.jpg becomes a.png.jpg."""
+        name = frame.name or f"{frame.seq:06d}.jpg"
+        own = Path(name).with_suffix(".jpg").name
+        own = f"{name}.jpg" if own in self._used else own
+        self._used.add(own)
+        return own
 
     def _picture(self, path: Path, picture: Any) -> None:
         with replacing_file(path) as temporary:

@@ -27,7 +27,7 @@ def entry(path: Path) -> dict[str, Any]:
 
 
 def variant(path: Path, engine: str, precision: str, **more: Any) -> dict[str, Any]:
-    plain = {"companions": [], "quantization": None, "operators": {}, "accuracy": None, "flips": None}
+    plain: dict[str, Any] = {"companions": [], "quantization": None, "operators": {}, "accuracy": None, "flips": None}
     return {"engine": engine, "precision": precision, **entry(path), **plain, **more}
 
 
@@ -350,13 +350,13 @@ def test_another_content_goes_to_another_folder(folder: Path, cache: Path, tmp_p
     assert first.path != other.path
 
 
-@pytest.mark.parametrize("member", ["../evil.txt", "a/../../evil.txt", "/evil.txt", "..\\evil.txt"])
+@pytest.mark.parametrize("member", ["../evil.txt", "a/../../evil.txt", "{tmp_path}/evil.txt", "..\\evil.txt"])
 def test_a_ferpack_with_a_member_that_leaves_the_folder(folder: Path, cache: Path, tmp_path: Path, member: str) -> None:
+    member = member.format(tmp_path=tmp_path)
     pack = packed(folder, tmp_path / "tiny.ferpack", **{member: b"evil"})
     assert refused(pack) == f"{pack}: member {member!r} leaves the bundle; refusing it"
     assert files_below(cache) == []
     assert not list(tmp_path.rglob("evil.txt"))
-    assert not Path("/evil.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,22 @@ def test_a_face_that_leaves_over_the_border_ends() -> None:
     assert {tuple(each) for each in seen} == {(1,), ()}
 
 
+def test_a_track_that_lies_outside_a_smaller_frame_ends() -> None:
+    follower = FaceFollower(BrightSquares(), scan_every=1000, max_misses=2)
+    assert ids(follower.find(frame(RIGHT))) == [1]
+    assert [follower.find(frame(size=(80, 60))) for _ in range(4)] == [[]] * 4
+    assert follower.find(frame(RIGHT)) == []  # the next scan is far away, and nobody is followed any more
+
+
+def test_an_id_goes_to_the_face_that_overlaps_most() -> None:
+    follower = FaceFollower(BrightSquares(), scan_every=2, min_face=8)
+    assert ids(follower.find(frame(LEFT))) == [1]
+    follower.find(frame(LEFT))
+    less, most = (100, 100, 132, 180), (134, 100, 180, 180)  # 0.4 and 0.575 of LEFT
+    found = follower.find(frame(less, most))
+    assert [(face.box_xyxy, face.track_id) for face in found] == [(most, 1), (less, 2)]
+
+
 def test_with_scan_every_1_nothing_is_followed() -> None:
     follower = FaceFollower(BrightSquares(), scan_every=1)
     for boxes in ([LEFT, RIGHT], [], [BELOW]):

@@ -136,3 +136,22 @@ def test_the_links_of_the_readme_exist() -> None:
     assert targets
     for target in targets:
         assert (ROOT / target).exists(), target
+
+
+def test_the_figures_of_the_readme_are_those_of_the_report() -> None:
+    """Accuracy, drop and flips stand in the README as in the report of the run that is committed."""
+    import json
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    report = json.loads((ROOT / "docs" / "model" / "report.json").read_text())
+    names = {"tflite": "LiteRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+    ratios = {r["variant"]: r for r in json.loads((ROOT / "docs" / "model" / "bench.json").read_text())["ratios"]}
+    for engine, name in names.items():
+        [row] = [line for line in text.splitlines() if line.startswith(f"| int8, {name} |")]
+        judged = report["variants"][f"{engine}/int8"]
+        assert f"{judged['accuracy']:.2%} " in row
+        assert f"{judged['drop_pp']:+.2f} " in row
+        assert f"{judged['flips']:,} of {judged['images']:,}" in row
+        assert f"{ratios[f'{engine}/int8']['time_ratio']:.2f} " in row
+    [row] = [line for line in text.splitlines() if line.startswith("| float32, Keras |")]
+    assert f"{report['reference']['accuracy']:.2%} " in row

@@ -16,6 +16,7 @@ from fer_edge.devices.files import replacing_folder
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE
 
 SCHEMA = 1
+MANIFEST = "cache.json"
 SPLITS = ("train", "val", "test", "private")
 """FER-2013's Training, a validation folder where there is one, PublicTest, and PrivateTest."""
 VOTE_COLUMNS = (
@@ -118,7 +119,7 @@ def save_dataset(dataset: Dataset, folder: Path, *, force: bool = False) -> None
     Raises:
         OutputError: the folder exists and `force` is not given, or the disk refuses.
     """
-    with replacing_folder(folder, force=force) as temporary:
+    with replacing_folder(folder, MANIFEST, force=force) as temporary:
         np.save(temporary / "faces.npy", dataset.faces)
         np.save(temporary / "labels.npy", dataset.labels)
         np.save(temporary / "splits.npy", dataset.splits)
@@ -133,7 +134,7 @@ def save_dataset(dataset: Dataset, folder: Path, *, force: bool = False) -> None
             "votes_sha256": None if dataset.votes is None else content_hash(dataset.votes),
             "counts": dataset.counts(),
         }
-        (temporary / "cache.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        (temporary / MANIFEST).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -142,7 +143,7 @@ def load_dataset(folder: Path) -> Dataset:
     Raises:
         DataError: the folder is not a cache, is of another schema, or its content was altered.
     """
-    manifest = folder / "cache.json"
+    manifest = folder / MANIFEST
     if not manifest.is_file():
         raise DataError(
             f"{folder} is not a data cache (no cache.json); make one: fer-edge data import PATH --out {folder}"
@@ -162,7 +163,7 @@ def load_dataset(folder: Path) -> Dataset:
             about["sha256"],
             folder.resolve(),
         )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError) as error:
         raise DataError(f"{folder} is a damaged data cache ({error}); import the data again") from error
     intact = content_hash(dataset.faces, dataset.labels, dataset.splits) == dataset.sha256
     if not intact or (votes is not None and content_hash(votes) != votes_sha256):

@@ -5,6 +5,7 @@ no state beside history.json and the last checkpoint, which holds weights, optim
 """
 
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,13 @@ def train(
         environment = {**describe_machine(), "versions": versions("fer-edge", "keras", "tensorflow", "numpy")}
         about = {"data_sha256": data.sha256, "data_source": data.source}
         run.create(recipe, about | ({"data_path": str(data.folder)} if data.folder else {}), environment)
+    with run.alone():
+        return _train(data, recipe, run, on_batch, on_epoch)
+
+
+def _train(
+    data: Dataset, recipe: Recipe, run: RunFolder, on_batch: OnBatch | None, on_epoch: OnEpoch | None
+) -> list[Epoch]:
     history = run.history()
     if run.model.is_file():
         return history
@@ -102,7 +110,7 @@ def train(
             if on_epoch is not None:
                 on_epoch(history[-1])
         best = best_epoch(history, recipe.choose)
-        draw_curves(history, best, folder / "curves.png")
+        draw_curves(history, best, run.path / "curves.png")
         _save_final(recipe, run.checkpoint(best), run.model)
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -137,13 +145,13 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
     """Make dropout, too, a function of (seed, epoch, layer): a checkpoint does not hold its generators' state."""
     for index, layer in enumerate(model.layers):
         if isinstance(layer, keras.layers.Dropout):
-            layer.seed_generator.state.assign([1000 * seed + index, epoch])
+            layer.seed_generator.state.assign([(1000 * seed + index) % 2**32, epoch])
 
 
 def _restored(checkpoint: Path) -> keras.Model:
     try:
         return keras.models.load_model(checkpoint)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(f"checkpoint {checkpoint} cannot be read ({error}); start again in another --out") from error
 
 
@@ -173,6 +181,8 @@ def _one_epoch(
     # Keras shuffles a PyDataset's batches unless told not to; ours are shuffled already, by (seed, epoch).
     logs = model.fit(batches, epochs=1, shuffle=False, class_weight=weights, callbacks=callbacks, verbose=0).history
     val_loss, val_accuracy = model.evaluate(*val, batch_size=256, verbose=0)
+    if not np.isfinite([logs["loss"][0], val_loss]).all():
+        raise RunError(f"the loss of epoch {done + 1} is not a number: training diverged; lower --learning-rate")
     return {
         "epoch": done + 1,
         "learning_rate": rate,

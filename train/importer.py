@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import DataError
+from fer_edge.devices.frame import IMAGE_SUFFIXES
 from fer_edge.train.dataset import Dataset, build_dataset
 from fer_edge.train.read_csv import read_csv, read_votes
-from fer_edge.train.read_images import IMAGE_SUFFIXES, read_images
+from fer_edge.train.read_images import read_images
 
 CSV_NAMES = ("fer2013.csv", "fer2013.csv.gz", "icml_face_data.csv")
 VOTES_NAME = "fer2013new.csv"
@@ -48,6 +49,10 @@ def import_data(path: Path, votes: Path | None = None, tick: Tick = None) -> Dat
         raise DataError(
             f"{path.name} is damaged or cut short ({error or type(error).__name__}); get it again"
         ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except RuntimeError as error:  # the zip module's word for an encrypted member
+        raise DataError(f"{path.name} cannot be read ({error})") from error
     beside = (path if path.is_dir() else path.parent) / VOTES_NAME
     if votes is None and has_rows and beside.is_file():
         votes = beside

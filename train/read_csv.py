@@ -116,7 +116,7 @@ def read_votes(path: Path, splits: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         DataError: missing columns, a vote that is no number, or rows that do not fit the CSV's.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.DictReader(file)
         missing = [c for c in ("Usage", *VOTE_COLUMNS) if c not in (rows.fieldnames or [])]
         if missing:
@@ -134,7 +134,7 @@ def read_votes(path: Path, splits: NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise DataError(
             f"{path.name} has {len(votes):,} rows, the images' CSV {len(splits):,}; they must go row by row"
         )
-    table = np.array(votes, np.int64)
+    table = np.array(votes, object)
     if table.min() < 0 or table.max() > 255:
         raise DataError(f"{path.name}: a vote is outside 0..255")
     return table.astype(np.uint8)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import DataError
+from fer_edge.devices.frame import IMAGE_SUFFIXES
 from fer_edge.edge_runtime.preprocess import face_pixels
 from fer_edge.edge_runtime.vocabulary import EMOTIONS
 from fer_edge.train.dataset import SPLITS
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
 _SPLIT_FOLDERS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "publictest": "test", "privatetest": "private",
@@ -41,6 +41,13 @@ def split_and_emotion(path: PurePosixPath) -> tuple[str, str] | None:
     return split, emotion
 
 
+def _decoded(content: bytes) -> NDArray[np.uint8] | None:
+    try:
+        return cv2.imdecode(np.frombuffer(content or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)  # type: ignore[return-value]
+    except cv2.error:  # a header that promises more pixels than OpenCV takes
+        return None
+
+
 def read_images(
     files: Iterable[tuple[PurePosixPath, Callable[[], bytes]]], name: str, tick: Callable[[int], None] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
@@ -56,15 +63,15 @@ def read_images(
     """
     faces, labels, splits = [], [], []
     for path, read in sorted(files, key=lambda pair: str(pair[0])):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("._"):  # macOS' notes beside each file
             continue
         where = split_and_emotion(path)
         if where is None:
             continue
-        image = cv2.imdecode(np.frombuffer(read() or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)
+        image = _decoded(read())
         if image is None:
             raise DataError(f"{path}: not a readable image; remove it or restore it")
-        faces.append(face_pixels(image))  # type: ignore[arg-type]
+        faces.append(face_pixels(image))
         labels.append(EMOTIONS.index(where[1]))
         splits.append(SPLITS.index(where[0]))
         if tick is not None and len(faces) % 64 == 0:

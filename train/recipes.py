@@ -59,6 +59,7 @@ class Recipe:
         for name in ("shift", "zoom", "contrast", "erase"):
             _check(name, getattr(self, name), 0, 0.9)
         _check("val_fraction", self.val_fraction, 0.01, 0.5)
+        _check("seed", self.seed, 0, 2**32 - 1)
         for name, allowed in (
             ("optimizer", ("adam", "sgd")),
             ("schedule", ("plateau", "cosine")),
@@ -130,4 +131,7 @@ def recipe_for(model: str, **overrides: Any) -> Recipe:
     """
     if model not in RECIPES:
         raise RunError(f"unknown model {model!r}; choose one of {', '.join(RECIPES)}")
-    return dataclasses.replace(RECIPES[model], **{k: v for k, v in overrides.items() if v is not None})
+    given = {k: v for k, v in overrides.items() if v is not None}
+    if given.get("epochs", 0) > 0:
+        given["warmup_epochs"] = min(RECIPES[model].warmup_epochs, given["epochs"] - 1)
+    return dataclasses.replace(RECIPES[model], **given)

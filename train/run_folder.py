@@ -6,7 +6,10 @@ An epoch counts once it stands in history.json; its checkpoint is written before
 folder that `resume` continues. Imports neither Keras nor TensorFlow, so that other commands can read a run quickly.
 """
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +44,7 @@ class RunFolder:
         Raises:
             RunError: a run is there already.
         """
-        if (self.path / "recipe.json").exists():
+        if (self.path / "recipe.json").exists() or self.model.exists():
             raise RunError(f"{self.path} holds a run already; continue it with --resume, or choose another --out")
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(self.path / "environment.json", environment)
@@ -50,6 +53,20 @@ class RunFolder:
             self.path / "recipe.json",
             {"schema": SCHEMA, "recipe": recipe.to_json(), **data},
         )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the run for this process: two that train in one folder would drop each other's checkpoints.
+
+        Raises:
+            RunError: another process trains here.
+        """
+        with (self.path / "recipe.json").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back by the system, even after a kill
+            except OSError:
+                raise RunError(f"another process is training in {self.path}; wait for it or stop it") from None
+            yield
 
     def about(self) -> dict[str, Any]:
         """recipe.json as it stands.
@@ -86,7 +103,8 @@ class RunFolder:
         self.about()
         if not self.model.is_file():
             raise RunError(
-                f"{self.path} is not finished (no model.keras); run: fer-edge train --resume --out {self.path}"
+                f"{self.path} is not finished (no model.keras); "
+                f"run: fer-edge train --data CACHE --resume --out {self.path}"
             )
         return self.model
 
