@@ -15,7 +15,9 @@ def convert(
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Full int8, beside float32.")] = True,
     float16: Annotated[bool, typer.Option("--float16", help="TFLite with float16 weights, too.")] = False,
     dynamic_int8: Annotated[bool, typer.Option("--dynamic-int8", help="TFLite with int8 weights only, too.")] = False,
-    to: Annotated[str, typer.Option(help="Formats, comma-separated.")] = "tflite,onnx,openvino",
+    to: Annotated[
+        str, typer.Option(help="Formats, comma-separated: tflite, onnx, openvino, or one file as onnx/int8.")
+    ] = "tflite,onnx,openvino",
     calibration: Annotated[
         Path | None, typer.Option(help="Calibration set; by default 512 images are drawn with seed 0.")
     ] = None,

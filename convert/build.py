@@ -36,25 +36,38 @@ class RejectedError(ConversionError):
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made: engines, precisions, the processor meant, and the gate."""
+    """What is to be made, the processor meant, and the gate.
 
-    engines: tuple[str, ...] = ("tflite", "onnx", "openvino")
+    A format is an engine, made in all `precisions` that it has, or `engine/precision` for that one alone.
+    """
+
+    formats: tuple[str, ...] = ("tflite", "onnx", "openvino")
     precisions: tuple[Precision, ...] = (Precision.FLOAT32, Precision.INT8)
     target: Target | None = None
     split: str = "test"
     max_drop_pp: float = 0.5
 
     def __post_init__(self) -> None:
-        for engine in self.engines:
+        for engine, _ in self.variants():
             check_known(engine)
-        if not self.engines:
+        if not self.formats:
             raise ConversionError("no format was asked for; --to takes tflite, onnx, openvino")
         check_margin(self.max_drop_pp)
 
     def variants(self) -> list[tuple[str, Precision]]:
-        """Float16 and dynamic int8 are TFLite's alone."""
-        shared = (Precision.FLOAT32, Precision.INT8)
-        return [(e, p) for e in self.engines for p in self.precisions if e == "tflite" or p in shared]
+        """Engine and precision of each file, in order; float16 and dynamic int8 are TFLite's alone."""
+        made = []
+        for word in self.formats:
+            engine, _, alone = word.partition("/")
+            precisions = (_precision(alone),) if alone else self.precisions
+            made += [(engine, p) for p in precisions if engine == "tflite" or p in (Precision.FLOAT32, Precision.INT8)]
+        return list(dict.fromkeys(made))
+
+
+def _precision(word: str) -> Precision:
+    if word not in list(Precision):
+        raise ConversionError(f"unknown precision {word!r} in --to; choose one of {', '.join(Precision)}")
+    return Precision(word)
 
 
 def build_bundle(
@@ -102,14 +115,13 @@ def _write_models(
 ) -> list[dict[str, Any]]:
     """Convert, then open each file with its engine and count; float files that only others stood on go again."""
     wanted = order.variants()
+    engines = {engine for engine, _ in wanted}
     entries = []
-    scaffold = [folder / "float32.onnx"] if {"onnx", "openvino"} & set(order.engines) else []
-    if scaffold:
+    scaffold = [folder / "float32.onnx", folder / "float32.xml", folder / "float32.bin"]
+    if engines & {"onnx", "openvino"}:
         step("writing float32.onnx")
         write_onnx(model, scaffold[0])
-    if ("openvino", Precision.INT8) in wanted:
-        scaffold += [folder / "float32.xml", folder / "float32.bin"]
-    if "openvino" in order.engines:
+    if "openvino" in engines:
         step("writing float32.xml")
         write_openvino(folder / "float32.onnx", folder / "float32.xml")
     for engine, precision in wanted:

@@ -163,17 +163,25 @@ def test_one_format_leaves_no_scaffold(chain, cli, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_single_files_can_be_asked_for(chain) -> None:
+    from fer_edge.convert.build import Order
+
+    order = Order(("tflite", "onnx/int8"))
+    assert [f"{e}/{p}" for e, p in order.variants()] == ["tflite/float32", "tflite/int8", "onnx/int8"]
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
         (("convert", "nowhere", "--int8"), "nowhere is not a training run (no recipe.json)"),
         (("convert", "{run}", "--to", "caffe", "--out", "x"), "unknown engine 'caffe'"),
+        (("convert", "{run}", "--to", "onnx/int4", "--out", "x"), "unknown precision 'int4' in --to"),
         (("convert", "{run}", "--target", "sparc", "--out", "x"), "unknown --target 'sparc'"),
         (("convert", "{run}", "--split", "train", "--out", "x"), "accuracy is measured on held-out images"),
         (("convert", "{run}", "--split", "private", "--out", "x"), "the data has no 'private' images"),
         (("convert", "{run}", "--data", "nowhere", "--out", "x"), "nowhere is not a data cache"),
         (("convert", "{run}", "--calibration", "no.json", "--out", "x"), "no.json does not exist"),
-        (("convert", "{run}", "--max-drop", "-1", "--out", "x"), "--max-drop -1.0 is negative"),
+        (("convert", "{run}", "--max-drop", "-1", "--out", "x"), "--max-drop -1.0 is no loss that can be allowed"),
         (("convert", "{run}", "--out", "{bundle}"), "exists already"),
         (("train", "--data", "{data}", "--model", "alexnet"), "unknown model 'alexnet'"),
         (("train", "--data", "{data}", "--epochs", "0"), "epochs 0 is outside 1..10000"),
