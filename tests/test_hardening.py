@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import cv2
@@ -199,6 +200,7 @@ def test_nasty_input_is_one_sentence(cli, tmp_path: Path, args: tuple[str, ...],
     (tmp_path / "file").write_text("x")
     huge = bytearray(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())
     huge[16:24] = (60000).to_bytes(4, "big") * 2
+    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
     (tmp_path / "huge.png").write_bytes(huge)
     done = cli(*(a.format(photo=SAMPLE_PHOTO, file="file", huge="huge.png") for a in args))
     assert done.returncode == 1
