@@ -4,6 +4,7 @@ Stratified, seeded, from Training only. Knows no engine.
 """
 
 import json
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class CalibrationSet:
 class CalibrationFaces:
     """The faces (48, 48) uint8 of a calibration set; can be iterated as often as a converter likes.
 
-    Where no image reaches both pixel 0 and 255, the first one comes a second time stretched to that range: otherwise
+    Where the images together do not reach pixels 0 and 255, the first comes again stretched to that range: otherwise
     the input's scale would be too narrow and bright pixels would saturate on the device.
     """
 
@@ -72,6 +73,8 @@ def draw(data: Dataset, count: int, seed: int) -> CalibrationSet:
     train = data.rows("train")
     if not len(EMOTIONS) <= count <= len(train):
         raise DataError(f"--count {count} is outside {len(EMOTIONS)}..{len(train):,} (the images of Training)")
+    if seed < 0:
+        raise DataError(f"expected a seed of 0 or more, got {seed}")
     rng = np.random.default_rng([seed, 4])
     by_label = [train[data.labels[train] == label] for label in range(len(EMOTIONS))]
     chosen = [rng.permutation(own)[:k] for own, k in zip(by_label, _shares(by_label, count), strict=True)]
@@ -113,8 +116,8 @@ def load(path: Path, data: Dataset) -> CalibrationSet:
     """
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(int(row) for row in about["rows"])
-        chosen = CalibrationSet(rows, about["data_sha256"], int(about["seed"]), about["covers"])
+        rows = tuple(operator.index(row) for row in about["rows"])
+        chosen = CalibrationSet(rows, str(about["data_sha256"]), int(about["seed"]), about["covers"])
         schema = about["schema"]
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; make it: fer-edge calibrate --data CACHE --out {path}") from None
@@ -134,7 +137,8 @@ def _check_rows(path: Path, rows: tuple[int, ...], data: Dataset) -> None:
     if not rows or len(set(rows)) != len(rows):
         raise DataError(f"{path} lists no rows, or a row twice")
     if min(rows) < 0 or max(rows) >= len(data.faces):
-        raise DataError(f"{path} lists row {max(rows)}, the data has {len(data.faces):,}")
+        wrong = min(rows) if min(rows) < 0 else max(rows)
+        raise DataError(f"{path} lists row {wrong}, the data has {len(data.faces):,}")
     train = set(data.rows("train").tolist())
     foreign = [row for row in rows if row not in train]
     if foreign:

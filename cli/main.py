@@ -53,7 +53,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except FerEdgeError as error:
-        print(f"fer-edge: {error}", file=sys.stderr)
+        print("fer-edge:", " ".join(str(error).splitlines()), file=sys.stderr)  # a file name may hold a line break
         sys.exit(1)
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]

@@ -39,7 +39,7 @@ def paired_bootstrap_drop_pp(
     n = len(difference)
     shares = [float((difference == value).mean()) for value in (1, 0, -1)]
     draws = np.random.default_rng(seed).multinomial(n, shares, RESAMPLES)
-    low, high = np.percentile((draws[:, 0] - draws[:, 2]) / n * 100, (2.5, 97.5))
+    low, high = np.percentile((draws[:, 0] - draws[:, 2]) * 100 / n, (2.5, 97.5))
     return float(low), float(high)
 
 
@@ -78,7 +78,7 @@ def judge(
     right, reference_right = ours == labels, theirs == labels
     lost = int((reference_right & ~right).sum())
     won = int((~reference_right & right).sum())
-    drop_pp = (lost - won) / len(labels) * 100
+    drop_pp = (lost - won) * 100 / len(labels)  # in this order 7 of 1,000 are 0.7, not 0.7000000000000001
     low, high = paired_bootstrap_drop_pp(reference_right, right)
     return {
         "images": len(labels),

@@ -6,6 +6,7 @@ Owns the schema of bundle.json. Must not know how a bundle is made.
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -84,9 +85,19 @@ class Bundle:
             BundleError: unknown schema, missing or altered file, a path that leaves the folder, or a manifest whose
                 labels, input or preprocessing this runtime does not serve.
         """
-        folder = BUNDLED if path is None else Path(path)
-        if folder.is_file():
-            folder = _unpack(folder)
+        where = BUNDLED if path is None else Path(path)
+        if not where.is_file():
+            return cls._open_folder(where)
+        from fer_edge.edge_runtime.ferpack import unpack
+
+        folder = unpack(where)
+        try:
+            return cls._open_folder(folder)
+        except BundleError:  # what was unpacked earlier may have been damaged since
+            return cls._open_folder(unpack(where, again=True))
+
+    @classmethod
+    def _open_folder(cls, folder: Path) -> "Bundle":
         manifest, digest = _read_manifest(folder)
         try:
             _check_contract(manifest, folder)
@@ -128,9 +139,9 @@ class Bundle:
             with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
                 logits = {key.removeprefix("logits/"): arrays[key] for key in arrays.files if key.startswith("logits/")}
                 golden = Golden(arrays["faces"], logits)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleError(f"{self.path / GOLDEN_FILE} cannot be read ({error})") from error
-        k = len(golden.faces)
+        k = golden.faces.size // FACE_SIDE**2
         if golden.faces.shape != (k, FACE_SIDE, FACE_SIDE) or golden.faces.dtype != np.uint8:
             raise BundleError(
                 f"golden faces: expected (K, 48, 48) uint8, got {golden.faces.shape} {golden.faces.dtype}"
@@ -217,10 +228,3 @@ def _check_roles(folder: Path, variants: tuple[Variant, ...], others: list[Bundl
         wanted = [str(PurePosixPath(model).with_suffix(".bin"))] if variant.engine == "openvino" else []
         if companions != wanted:
             raise BundleError(f"{folder}: {model} must list the companions {wanted}, not {companions}")
-
-
-def _unpack(pack: Path) -> Path:
-    """Unpack a .ferpack beside the user's other caches, once for each content."""
-    from fer_edge.edge_runtime.ferpack import unpack
-
-    return unpack(pack)

@@ -18,15 +18,16 @@ def cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fer-edge"
 
 
-def unpack(pack: Path) -> Path:
-    """The folder that holds the pack's content.
+def unpack(pack: Path, *, again: bool = False) -> Path:
+    """The folder that holds the pack's content; with `again` it is unpacked anew, whatever the cache has.
 
     Raises:
         BundleError: not a zip, a member that leaves the folder, or larger than any bundle.
     """
     folder = cache_home() / "bundles" / sha256_of(pack)[:32]
-    if folder.is_dir():
+    if folder.is_dir() and not again:
         return folder
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         with zipfile.ZipFile(pack) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
@@ -46,14 +47,15 @@ def unpack(pack: Path) -> Path:
 
 def _common_top(members: list[zipfile.ZipInfo]) -> str | None:
     """The one folder that holds all members, as `zip -r` of a folder makes it; None where they stand at the top."""
-    tops = {PurePosixPath(info.filename).parts[0] for info in members if info.filename}
-    nested = all(len(PurePosixPath(info.filename).parts) > 1 for info in members)
-    return tops.pop() if len(tops) == 1 and nested else None
+    paths = [PurePosixPath(info.filename) for info in members]
+    nested = all(len(path.parts) > 1 for path in paths)
+    tops = {path.parts[0] for path in paths} if nested else set()
+    return tops.pop() if len(tops) == 1 else None
 
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path, top: str | None, pack: Path) -> None:
     inside = PurePosixPath(info.filename)
-    if inside.is_absolute() or ".." in inside.parts or "\\" in info.filename:
+    if not inside.parts or inside.is_absolute() or ".." in inside.parts or "\\" in info.filename:
         raise BundleError(f"{pack}: member {info.filename!r} leaves the bundle; refusing it")
     target = folder / (inside.relative_to(top) if top else inside)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,8 @@ class FaceFollower:
     def _drop_lost_and_doubled(self, width: int, height: int) -> None:
         """End tracks that were out of sight too long, and the younger of two that have come to follow one face."""
         kept: list[_Track] = []
-        for track in sorted(self._tracks, key=lambda t: t.face.track_id or 0):
+        # Those in sight first: a track that lost its face must not take the place of one whose face walks by there.
+        for track in sorted(self._tracks, key=lambda t: (t.misses > 0, t.face.track_id or 0)):
             x0, y0, x1, y1 = track.face.box_xyxy
             if not (0 <= x0 + x1 < 2 * width and 0 <= y0 + y1 < 2 * height):
                 track.misses += 1  # its centre has left the frame; what is seen there is the repeated edge

@@ -55,10 +55,13 @@ def face_pixels(
         out: (48, 48) uint8 buffer to write into; returned when given.
 
     Raises:
-        ValueError: the frame is not (H, W) uint8, or the box lies outside the frame.
+        ValueError: the frame is not (H, W) uint8, the buffer not (48, 48) uint8, or the box lies outside the frame.
     """
-    if gray.ndim != 2 or gray.dtype != np.uint8:
+    if gray.ndim != 2 or gray.dtype != np.uint8 or gray.size == 0:
         raise ValueError(f"expected a gray frame (H, W) uint8, got {gray.shape} {gray.dtype}")
+    if out is not None and (out.shape != (FACE_SIDE, FACE_SIDE) or out.dtype != np.uint8):
+        # OpenCV would leave it as it is and return another array.
+        raise ValueError(f"expected a buffer (48, 48) uint8, got {out.shape} {out.dtype}")
     if box_xyxy is None:
         height, width = gray.shape
         side = min(height, width)

@@ -16,7 +16,7 @@ class Quantization:
     def __post_init__(self) -> None:
         if not (self.scale > 0 and np.isfinite(self.scale)):
             raise ValueError(f"expected a positive scale, got {self.scale}")
-        if not -128 <= self.zero_point <= 127:
+        if not -128 <= self.zero_point <= 127 or self.zero_point != int(self.zero_point):
             raise ValueError(f"expected a zero point in -128..127, got {self.zero_point}")
 
 

@@ -21,6 +21,10 @@ LABELS = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 LOGITS = np.arange(14, dtype=np.float32).reshape(2, 7)
 
 
+NPY = b"\x93NUMPY\x01\x00\x46\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }            \n\x07"
+"""One array, where an archive of arrays is expected."""
+
+
 def entry(path: Path) -> dict[str, Any]:
     raw = path.read_bytes()
     return {"file": path.name, "sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
@@ -295,6 +299,7 @@ def test_golden_vectors(folder: Path) -> None:
         ({"faces": FACES, "logits/onnx/int8": LOGITS[0]}, r"of onnx/int8: expected \(2, 7\), got \(7,\)$"),
         ({"logits/onnx/int8": LOGITS}, r"golden\.npz cannot be read \("),
         ({"faces": np.array([None])}, r"golden\.npz cannot be read \("),
+        ({"faces": np.uint8(3)}, r"^golden faces: expected \(K, 48, 48\) uint8, got \(\) uint8$"),
     ],
 )
 def test_golden_vectors_of_other_shapes(folder: Path, arrays: dict[str, Any], message: str) -> None:
@@ -303,8 +308,9 @@ def test_golden_vectors_of_other_shapes(folder: Path, arrays: dict[str, Any], me
         bundle.golden()
 
 
-def test_golden_vectors_that_are_no_npz(folder: Path) -> None:
-    (folder / "golden.npz").write_bytes(b"PK\x03\x04 and then nothing")
+@pytest.mark.parametrize("raw", [b"PK\x03\x04 and then nothing", b"", NPY])
+def test_golden_vectors_that_are_no_npz(folder: Path, raw: bytes) -> None:
+    (folder / "golden.npz").write_bytes(raw)
     write_manifest(folder, manifest_of(folder) | {"golden": entry(folder / "golden.npz")})
     with pytest.raises(BundleError, match=r"golden\.npz cannot be read \("):
         Bundle.open(folder).golden()
@@ -340,6 +346,44 @@ def test_a_second_open_unpacks_nothing(folder: Path, cache: Path, tmp_path: Path
     pack.rename(tmp_path / "renamed.zip")  # the content counts, not the name
     assert Bundle.open(tmp_path / "renamed.zip").path == first
     assert len(list(first.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"cut")], ids=["gone", "altered"])
+def test_what_was_damaged_in_the_cache_is_unpacked_again(
+    folder: Path, cache: Path, tmp_path: Path, damage: Callable[[Path], Any]
+) -> None:
+    pack = packed(folder, tmp_path / "tiny.ferpack")
+    damage(Bundle.open(pack).path / "int8.tflite")
+    bundle = Bundle.open(pack)
+    assert bundle.file(bundle.find("tflite", Precision.INT8)).read_bytes() == b"the bytes of int8.tflite"
+    assert len(list(bundle.path.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("here", "there", "value"), [(6, 8, 1), (8, 10, 9)], ids=["encrypted", "compression 9"])
+def test_a_ferpack_that_zipfile_cannot_read(
+    folder: Path, cache: Path, tmp_path: Path, here: int, there: int, value: int
+) -> None:
+    pack = packed(folder, tmp_path / "tiny.ferpack")
+    raw = bytearray(pack.read_bytes())
+    raw[here] = raw[raw.index(b"PK\x01\x02") + there] = value  # in the first member's own header and in the directory
+    pack.write_bytes(raw)
+    assert refused(pack).startswith(f"{pack} is not a bundle folder and not a readable .ferpack (")
+    assert files_below(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("beach.jpg", "{} is a zip without bundle.json, so not a .ferpack"),
+        (".", "{}: member '.' leaves the bundle; refusing it"),
+    ],
+)
+def test_a_zip_of_something_else(cache: Path, tmp_path: Path, name: str, message: str) -> None:
+    pack = tmp_path / "holiday.zip"
+    with zipfile.ZipFile(pack, "w") as archive:
+        archive.writestr(name, b"")
+    assert refused(pack) == message.format(pack)
+    assert files_below(cache) == []
 
 
 def test_another_content_goes_to_another_folder(folder: Path, cache: Path, tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ def test_a_count_out_of_bounds_is_an_error(data: Dataset, count: int) -> None:
         draw(data, count, 0)
 
 
+def test_a_negative_seed_is_an_error(data: Dataset) -> None:
+    with pytest.raises(DataError, match=r"^expected a seed of 0 or more, got -1$"):
+        draw(data, 50, -1)
+
+
 def test_save_and_load_round_trip(data: Dataset, tmp_path: Path) -> None:
     chosen = draw(data, 50, 1)
     save(chosen, tmp_path / "made" / "calibration.json")
@@ -122,10 +127,13 @@ def list_two_val_rows(about: dict[str, Any], data: Dataset) -> None:
         (lambda about, data: about.update(rows=[]), "lists no rows, or a row twice"),
         (repeat_a_row, "lists no rows, or a row twice"),
         (lambda about, data: about["rows"].append(470), "lists row 470, the data has 470"),
-        (lambda about, data: about["rows"].append(-1), "lists row "),
+        (lambda about, data: about["rows"].append(-1), "lists row -1, the data has 470"),
+        (lambda about, data: about["rows"].append(0.9), "is not a calibration set (TypeError: "),
+        (lambda about, data: about["rows"].append(float("inf")), "is not a calibration set (TypeError: "),
+        (lambda about, data: about.update(data_sha256=5), "was drawn from data 5, not from "),
         (list_a_test_row, "lists 1 rows of validation or test images (first: "),
         (list_two_val_rows, "lists 2 rows of validation or test images (first: "),
-        (lambda about, data: about.update(rows="many"), "is not a calibration set (ValueError: "),
+        (lambda about, data: about.update(rows="many"), "is not a calibration set (TypeError: "),
         (lambda about, data: about.update(rows=[None]), "is not a calibration set (TypeError: "),
         (lambda about, data: about.update(rows=7), "is not a calibration set (TypeError: "),
         (lambda about, data: about.update(seed="x"), "is not a calibration set (ValueError: "),

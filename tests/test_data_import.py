@@ -4,10 +4,12 @@ import gzip
 import hashlib
 import io
 import json
+import struct
 import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -222,6 +224,26 @@ def flipped_bit(folder: Path) -> Path:
     return write(path, bytes(raw))
 
 
+def unreadable(here: int, there: int, value: int) -> Callable[[Path], Path]:
+    """A zip with a byte changed in the member's own header and in the directory."""
+
+    def made(folder: Path) -> Path:
+        path = zipped(folder / "fer.zip", {"fer2013.csv": csv_with()})
+        raw = bytearray(path.read_bytes())
+        raw[here] = raw[raw.index(b"PK\x01\x02") + there] = value
+        return write(path, bytes(raw))
+
+    return made
+
+
+def bomb() -> bytes:
+    """A PNG whose header promises 100,000 by 100,000 pixels."""
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
+    written = (struct.pack(">I", len(raw)) + k + raw + struct.pack(">I", zlib.crc32(k + raw)) for k, raw in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(written)
+
+
 LINE_4 = r"^fer2013\.csv line 4: "
 BAD = {
     "missing path": (lambda folder: folder / "away.csv", r"away\.csv does not exist$"),
@@ -241,6 +263,10 @@ BAD = {
     "negative": (csv(4, row(2, pixels="-1 " + "7 " * 2303)), LINE_4 + r"pixel value -1 is outside 0\.\.255$"),
     "text in pixels": (csv(4, row(2, pixels="7 " * 2303 + "x")), LINE_4 + "pixels hold something that is not a whole"),
     "fraction": (csv(4, row(2, pixels="7 " * 2303 + "7.5")), LINE_4 + "pixels hold something that is not a whole numb"),
+    "a line break in a title": (csv(1, '"a\nb",c'), r"^fer2013\.csv has no column .*, found 'a\\nb', 'c'$"),
+    "a name too long": (lambda folder: folder / ("a" * 300), "a cannot be read: File name too long$"),
+    "an encrypted zip": (unreadable(6, 8, 1), r"^fer\.zip cannot be read \(.* is encrypted, password required"),
+    "a zip of another kind": (unreadable(8, 10, 9), r"^fer\.zip cannot be read \(That compression method is not supp"),
     "id 7": (csv(4, row(7)), LINE_4 + "unknown emotion '7'; expected 0 to 6$"),
     "id -1": (csv(4, row(-1)), LINE_4 + "unknown emotion '-1'; expected 0 to 6$"),
     "a name for an id": (csv(4, row("fear")), LINE_4 + "unknown emotion 'fear'; expected 0 to 6$"),
@@ -308,6 +334,10 @@ BAD = {
         image_folder({"test/sad/a.jpg": cv2.imencode(".jpg", face(0))[1].tobytes()[:-9]}),
         r"^test/sad/a\.jpg: not a readable image; remove it or restore it$",
     ),
+    "a picture too large": (
+        image_folder({"test/sad/a.png": bomb()}),
+        r"^test/sad/a\.png: not a readable image; remove it or restore it$",
+    ),
     "empty image": (
         image_folder({"test/sad/a.jpg": b""}),
         r"^test/sad/a\.jpg: not a readable image; remove it or restore it$",
@@ -372,6 +402,20 @@ BAD |= {
     ),
     "a vote in words": (votes_with(5, "Training,a,x,0,0,0,0,0,0,0,0,0"), _V + "line 5: a vote is not a whole number$"),
     "a vote too few": (votes_with(5, "Training,a,1,0,0,0"), _V + "line 5: a vote is not a whole number$"),
+    "a huge vote": (
+        votes_with(5, f"Training,a,{'9' * 30},0,0,0,0,0,0,0,0,0"),
+        r"^fer2013new\.csv line 5: a vote is outside 0\.\.255$",
+    ),
+    "an endless cell of votes": (
+        votes_with(5, f"Training,{'a' * (1 << 21)},1,0,0,0,0,0,0,0,0,0"),
+        r"^fer2013new\.csv is not readable as CSV \(field larger than field limit",
+    ),
+    "votes in another encoding": (
+        lambda folder: (
+            folder_of(folder, {"fer2013.csv": csv_with(), "fer2013new.csv": b"\xff\xfeU\0s\0"}) / "fer2013.csv"
+        ),
+        _V + "has no column Usage, neutral, ",
+    ),
     "a vote of 256": (
         votes_with(5, "Training,a,256,0,0,0,0,0,0,0,0,0"),
         r"^fer2013new\.csv.*: a vote is outside 0\.\.255$",
@@ -523,6 +567,9 @@ DAMAGED = " is a damaged data cache ("
         pytest.param(rewritten(source="gone"), f"{DAMAGED}'source'); import the data again", id="no source"),
         pytest.param(rewritten(votes_sha256="gone"), f"{DAMAGED}'votes_sha256'); import", id="no votes_sha256"),
         pytest.param(lambda cache: (cache / "cache.json").write_bytes(b"{"), DAMAGED, id="broken json"),
+        pytest.param(lambda cache: (cache / "cache.json").write_bytes(b"[]"), DAMAGED, id="a list for a table"),
+        pytest.param(lambda cache: zipped(cache / "labels.npy", {"a.npy": b""}), DAMAGED, id="an archive for labels"),
+        pytest.param(lambda cache: (cache / "labels.npy").write_bytes(b"PK\x03\x04"), DAMAGED, id="a broken archive"),
         pytest.param(lambda cache: (cache / "cache.json").write_bytes(b""), DAMAGED, id="empty json"),
         pytest.param(truncated("labels.npy", 140), DAMAGED, id="labels cut short"),
         pytest.param(truncated("labels.npy", 0), DAMAGED, id="labels empty"),

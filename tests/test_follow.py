@@ -168,6 +168,15 @@ def test_an_id_goes_to_the_face_that_overlaps_most() -> None:
     assert [(face.box_xyxy, face.track_id) for face in found] == [(most, 1), (less, 2)]
 
 
+def test_a_face_that_walks_over_the_place_of_a_lost_one_stays_in_sight() -> None:
+    follower = FaceFollower(BrightSquares(), scan_every=2)
+    assert ids(follower.find(frame(LEFT, moved(LEFT, 100)))) == [1, 2]
+    for right in (82, 82):
+        assert ids(follower.find(frame(LEFT, moved(LEFT, right)))) == [1, 2]
+    for right in (64, 54, 46, 26, 20, 10):  # 1 is gone; 2 comes to stand where it was
+        assert ids(follower.find(frame(moved(LEFT, right)))) == [2]
+
+
 def test_with_scan_every_1_nothing_is_followed() -> None:
     follower = FaceFollower(BrightSquares(), scan_every=1)
     for boxes in ([LEFT, RIGHT], [], [BELOW]):

@@ -172,6 +172,9 @@ def test_the_intervals_are_those_of_the_figures_beside_them() -> None:
         (1, 100, 0.99, False),
         (2, 100, 1.0, False),
         (1, 8, 12.5, True),
+        (7, 1000, 0.7, True),  # 7 / 1000 * 100 would be 0.7000000000000001
+        (7, 100, 7.0, True),
+        (29, 1000, 2.9, True),
         (1, 8, 12.49, False),
         (1, 100, 0.0, False),
     ],

@@ -136,6 +136,12 @@ def test_the_buffer_is_written_in_place_and_returned(side: int) -> None:
     assert (batch[2] == 9).all()
 
 
+@pytest.mark.parametrize("buffer", [np.zeros((48, 48), np.float32), np.zeros((40, 40), np.uint8)])
+def test_a_buffer_that_could_not_be_written_is_an_error(buffer: NDArray) -> None:
+    with pytest.raises(ValueError, match=r"^expected a buffer \(48, 48\) uint8, got \("):
+        face_pixels(pattern(60, 60), out=buffer)
+
+
 def test_the_frame_is_left_as_it_was() -> None:
     picture = pattern(60, 60)
     face = face_pixels(picture, (0, 0, 48, 48))
@@ -158,6 +164,7 @@ def test_a_box_outside_the_frame_is_an_error(box: tuple[int, int, int, int]) -> 
         (np.zeros((48, 48), np.int8), r"\(48, 48\) int8"),
         (np.zeros((48, 48, 3), np.uint8), r"\(48, 48, 3\) uint8"),
         (np.zeros(48, np.uint8), r"\(48,\) uint8"),
+        (np.zeros((0, 5), np.uint8), r"\(0, 5\) uint8"),
     ],
 )
 def test_a_frame_that_is_not_gray_uint8_is_an_error(frame: NDArray, got: str) -> None:

@@ -84,8 +84,8 @@ def test_a_scale_that_is_not_positive_is_an_error(scale: float) -> None:
         Quantization(scale, 0)
 
 
-@pytest.mark.parametrize("zero_point", [-129, 128, 255])
-def test_a_zero_point_outside_int8_is_an_error(zero_point: int) -> None:
+@pytest.mark.parametrize("zero_point", [-129, 128, 255, 0.5])
+def test_a_zero_point_outside_int8_is_an_error(zero_point: float) -> None:
     with pytest.raises(ValueError, match=rf"^expected a zero point in -128\.\.127, got {zero_point}$"):
         Quantization(1.0, zero_point)
 

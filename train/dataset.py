@@ -5,6 +5,7 @@ Owns the format that every later command reads. Must not know where the faces ca
 
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,6 +138,12 @@ def save_dataset(dataset: Dataset, folder: Path, *, force: bool = False) -> None
         (temporary / MANIFEST).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
+_UNREADABLE = (
+    *(OSError, EOFError, zipfile.BadZipFile),
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+)
+
+
 def load_dataset(folder: Path) -> Dataset:
     """Open a cache (the faces stay on disk, memory-mapped) and check its content hash.
 
@@ -163,7 +170,7 @@ def load_dataset(folder: Path) -> Dataset:
             about["sha256"],
             folder.resolve(),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{folder} is a damaged data cache ({error}); import the data again") from error
     intact = content_hash(dataset.faces, dataset.labels, dataset.splits) == dataset.sha256
     if not intact or (votes is not None and content_hash(votes) != votes_sha256):

@@ -41,9 +41,9 @@ def import_data(path: Path, votes: Path | None = None, tick: Tick = None) -> Dat
     Raises:
         DataError: nothing usable at the path, or a row or file in it that is not as it should be.
     """
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
     try:
+        if not path.exists():
+            raise DataError(f"{path} does not exist")
         arrays, has_rows = _read(path, tick)
     except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise DataError(

@@ -88,7 +88,7 @@ def _columns(header: Iterable[str], name: str) -> dict[str, int]:
     found = {title.strip().lower(): at for at, title in enumerate(header)}
     missing = [title for title in ("emotion", "pixels", "usage") if title not in found]
     if missing:
-        have = ", ".join(found) if found else "nothing"
+        have = ", ".join(map(repr, found)) if found else "nothing"  # repr: a title may hold a line break
         raise DataError(
             f"{name} has no column {', '.join(missing)!r}; expected emotion, pixels, Usage, found {have}"[:300]
         )
@@ -116,25 +116,31 @@ def read_votes(path: Path, splits: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         DataError: missing columns, a vote that is no number, or rows that do not fit the CSV's.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = csv.DictReader(file)
-        missing = [c for c in ("Usage", *VOTE_COLUMNS) if c not in (rows.fieldnames or [])]
-        if missing:
-            raise DataError(f"{path.name} has no column {', '.join(missing)}; expected FER+'s fer2013new.csv")
-        votes = []
-        for at, row in enumerate(rows):
-            where = f"{path.name} line {rows.line_num}"
-            if at < len(splits) and _split(row["Usage"] or "", where) != splits[at]:
-                raise DataError(f"{where}: Usage {row['Usage']!r} differs from the same row of the images' CSV")
-            try:
-                votes.append([int(row[c]) for c in VOTE_COLUMNS])
-            except (TypeError, ValueError):
-                raise DataError(f"{where}: a vote is not a whole number") from None
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            votes = _vote_rows(csv.DictReader(file), path.name, splits)
+    except (csv.Error, OSError) as error:
+        raise DataError(f"{path.name} is not readable as CSV ({error}); expected FER+'s fer2013new.csv") from error
     if len(votes) != len(splits):
         raise DataError(
             f"{path.name} has {len(votes):,} rows, the images' CSV {len(splits):,}; they must go row by row"
         )
-    table = np.array(votes, object)
-    if table.min() < 0 or table.max() > 255:
-        raise DataError(f"{path.name}: a vote is outside 0..255")
-    return table.astype(np.uint8)
+    return np.array(votes, np.uint8)
+
+
+def _vote_rows(rows: csv.DictReader, name: str, splits: NDArray[np.uint8]) -> list[list[int]]:
+    missing = [c for c in ("Usage", *VOTE_COLUMNS) if c not in (rows.fieldnames or [])]
+    if missing:
+        raise DataError(f"{name} has no column {', '.join(missing)}; expected FER+'s fer2013new.csv")
+    votes = []
+    for at, row in enumerate(rows):
+        where = f"{name} line {rows.line_num}"
+        if at < len(splits) and _split(row["Usage"] or "", where) != splits[at]:
+            raise DataError(f"{where}: Usage {row['Usage']!r} differs from the same row of the images' CSV")
+        try:
+            votes.append([int(row[c]) for c in VOTE_COLUMNS])
+        except (TypeError, ValueError):
+            raise DataError(f"{where}: a vote is not a whole number") from None
+        if min(votes[-1]) < 0 or max(votes[-1]) > 255:
+            raise DataError(f"{where}: a vote is outside 0..255")
+    return votes
