@@ -29,7 +29,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
 ) -> None:
     """Find faces, label every one, print live; ends at the end of the source or at Ctrl-C, with a summary."""
-    from fer_edge.devices.errors import EngineError
+    from fer_edge.devices.errors import EngineError, SourceError
     from fer_edge.devices.sources import ImageSource
     from fer_edge.edge_runtime.pipeline import Pipeline
     from fer_edge.edge_runtime.sinks import JsonlSink, SaveSink, Summary
@@ -55,34 +55,40 @@ def run(
     summary, live = Summary(), Live(still=pipeline.source.still, quiet=quiet)
     signal.signal(signal.SIGTERM, _as_interrupt)
     live.start(pipeline)
+    ended: BaseException | None = None
     try:
         for frame, observation in pipeline.with_frames():
             summary.put(observation)
-            live.put(frame, observation, summary)
             if lines:
                 lines.put(frame, observation)
             if pictures:
                 pictures.put(frame, observation)
+            live.put(frame, observation, summary)
             if window and not window.put(frame, observation):
                 break
             if max_frames is not None and summary.frames >= max_frames:
                 break
-    except KeyboardInterrupt:
-        live.note("stopped")
+    except (KeyboardInterrupt, SourceError, BrokenPipeError) as error:
+        ended = error  # a stop, a lost camera or a reader who left: what was seen so far is kept
     except BaseException:
         if pictures:
             pictures.discard()
         raise
     finally:
         pipeline.close()
-        if summary.frames:
-            live.summary(summary)
+    # Files first: a terminal that is gone must not cost them.
     if pictures:
         pictures.close()
-        if summary.frames:
-            live.note(f"wrote {save}")
     if lines:
         lines.close()
+    if isinstance(ended, KeyboardInterrupt):
+        live.note("stopped")
+    if summary.frames:
+        live.summary(summary)
+        if pictures:
+            live.note(f"wrote {save}")
+    if ended is not None and not isinstance(ended, KeyboardInterrupt):
+        raise ended
 
 
 def _refuse_overwriting(source: str, *outputs: Path | None) -> None:

@@ -263,3 +263,13 @@ def test_an_engine_without_its_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.xml").write_text("<net/>")
     with pytest.raises(EngineError, match=r"m\.bin is missing"):
         start("openvino", tmp_path / "m.xml", Precision.INT8)
+
+
+def test_a_reader_who_leaves_does_not_cost_the_clip(tmp_path: Path) -> None:
+    """`fer-edge run … | head -1`: the annotated clip and the lines are whole all the same."""
+    write_sample_clip(tmp_path / "c.mp4", 40)
+    command = f"{sys.executable} -P -m fer_edge run c.mp4 --save out.mp4 --jsonl out.jsonl | head -n 1"
+    subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=True, timeout=120)
+    assert int(cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) >= 1
+    assert (tmp_path / "out.jsonl").read_text().endswith("}\n")
+    assert not list(tmp_path.glob(".*"))
