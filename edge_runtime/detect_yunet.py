@@ -20,7 +20,7 @@ class YunetDetector:
 
     name = "yunet"
 
-    def __init__(self, model: Path, score_threshold: float = 0.7) -> None:
+    def __init__(self, model: Path, score_threshold: float = 0.6) -> None:
         if not model.is_file():
             raise EngineError(f"{model} does not exist; --detector-model wants YuNet's .onnx file")
         try:

@@ -1,10 +1,12 @@
 """`fer-edge run` and the Pipeline behind it, from the outside: photos, folders, clips, cameras that are not there."""
 
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,6 +131,40 @@ def test_a_camera_address_that_does_not_answer(cli) -> None:
     done = cli("run", "rtsp://127.0.0.1:9/live")
     assert done.returncode == 1
     assert "does not answer" in done.stderr
+
+
+class _MjpegCamera(http.server.BaseHTTPRequestHandler):
+    """Sends 40 pictures as an IP camera does, then hangs up."""
+
+    def do_GET(self) -> None:
+        picture = cv2.imencode(".jpg", cv2.imread(str(SAMPLE_PHOTO)))[1].tobytes()
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for _ in range(40):
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            self.wfile.write(head.encode() + picture + b"\r\n")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_http_camera_is_labelled_and_its_end_is_an_error(cli, tmp_path: Path) -> None:
+    """A live source has no end of its own: when it hangs up, the supervisor must know, and nothing seen is lost."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _MjpegCamera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://user:secret@127.0.0.1:{server.server_port}/stream.mjpg"
+        done = cli("run", address, "--jsonl", "out.jsonl", "--save", "out.mp4")
+    finally:
+        server.shutdown()
+    assert done.returncode == 1
+    assert "stopped giving frames after" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(rows) >= 30
+    assert {face["label"] for row in rows for face in row["faces"]} == {"happy"}
+    assert int(cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == len(rows)
 
 
 def test_ctrl_c_ends_with_a_summary_and_a_whole_clip(clip: Path, tmp_path: Path) -> None:
