@@ -171,6 +171,7 @@ def test_command_refuses_a_folder_that_exists_and_leaves_it(made: Path) -> None:
 def test_command_replaces_with_force(tmp_path: Path) -> None:
     out = tmp_path / "cache"
     out.mkdir()
+    (out / "cache.json").write_text("an older cache")  # nothing but a cache is replaced
     (out / "old.txt").write_text("old")
     done = _synth(out, "--count", "21", "--seed", "4", "--force")
     assert done.returncode == 0, done.stderr
