@@ -56,29 +56,18 @@ def print_bench(made: dict[str, Any]) -> None:
     from fer_edge.cli.screen import table
 
     machine = made["machine"]
-    rows = []
-    for row in made["variants"]:
-        steady = row["steady"]
-        figures = (row["import_ms"], row["load_ms"], row["first_ms"])
-        times = [_ms(steady[key]) for key in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms")]
-        memory = row["peak_memory_bytes"]
-        rows.append(
-            [
-                row["name"],
-                f"{row['file_bytes'] / 1e6:.2f}",
-                *(f"{value:.0f}" for value in figures),
-                *times,
-                f"{row['inferences_per_second']:,.0f}",
-                "-" if memory is None else f"{memory / 1e6:.0f}",
-            ]
-        )
-    columns = [
-        "variant", "file MB", "import ms", "load ms", "first ms", "p50 ms", "p90", "p95", "p99", "mean", "faces/s",
-        "peak MB",
-    ]  # fmt: skip
     count = made["variants"][0]["steady"]["count"]
     threads = f"{made['threads']} thread{'s' if made['threads'] > 1 else ''}"
-    table(f"{made['bundle']['name']}: one face at a time, {threads}, {count:,} samples each", columns, rows)
+    table(
+        f"{made['bundle']['name']}: one face at a time, {threads}, {count:,} samples each",
+        ["variant, ms", "p50", "p90", "p95", "p99", "mean", "faces/s"],
+        [_steady(row) for row in made["variants"]],
+    )
+    table(
+        "start, in a process of its own",
+        ["variant", "file MB", "import ms", "load ms", "first ms", "peak MB"],
+        [_start(row) for row in made["variants"]],
+    )
     features = ", ".join(machine["int8_features"]) or "none"
     temperature = "no sensor" if machine["temp_c"] is None else f"{machine['temp_c']:.0f} °C"
     print(
@@ -101,6 +90,17 @@ def print_bench(made: dict[str, Any]) -> None:
             ["stage, ms", "mean", "p50", "p90", "p95", "p99"],
             stages,
         )
+
+
+def _steady(row: dict[str, Any]) -> list[str]:
+    times = [_ms(row["steady"][key]) for key in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms")]
+    return [row["name"], *times, f"{row['inferences_per_second']:,.0f}"]
+
+
+def _start(row: dict[str, Any]) -> list[str]:
+    times = [f"{row[key]:.0f}" for key in ("import_ms", "load_ms", "first_ms")]
+    memory = row["peak_memory_bytes"]
+    return [row["name"], f"{row['file_bytes'] / 1e6:.2f}", *times, "-" if memory is None else f"{memory / 1e6:.0f}"]
 
 
 def _ms(value: float | None) -> str:

@@ -3,11 +3,14 @@
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fer_edge.cli.screen_live import Live
+
+if TYPE_CHECKING:
+    from fer_edge.edge_runtime.sinks import Summary
 
 
 def run(
@@ -59,14 +62,12 @@ def run(
     try:
         for frame, observation in pipeline.with_frames():
             summary.put(observation)
-            if lines:
-                lines.put(frame, observation)
-            if pictures:
-                pictures.put(frame, observation)
+            for sink in (lines, pictures):
+                if sink:
+                    sink.put(frame, observation)
             live.put(frame, observation, summary)
-            if window and not window.put(frame, observation):
-                break
-            if max_frames is not None and summary.frames >= max_frames:
+            closed = window is not None and not window.put(frame, observation)
+            if closed or summary.frames == max_frames:
                 break
     except (KeyboardInterrupt, SourceError, BrokenPipeError) as error:
         ended = error  # a stop, a lost camera or a reader who left: what was seen so far is kept
@@ -76,18 +77,22 @@ def run(
         raise
     finally:
         pipeline.close()
-    # Files first: a terminal that is gone must not cost them.
-    if pictures:
-        pictures.close()
-    if lines:
-        lines.close()
+    for sink in (lines, pictures):  # files before words: a terminal that is gone must not cost them
+        if sink:
+            sink.close()
+    _finish(live, summary, save, ended)
+
+
+def _finish(live: Live, summary: "Summary", save: Path | None, ended: BaseException | None) -> None:
+    """Say how it went; an end that was not asked for is raised again, for the exit code."""
     if isinstance(ended, KeyboardInterrupt):
         live.note("stopped")
+        ended = None
     if summary.frames:
         live.summary(summary)
-        if pictures:
+        if save:
             live.note(f"wrote {save}")
-    if ended is not None and not isinstance(ended, KeyboardInterrupt):
+    if ended is not None:
         raise ended
 
 

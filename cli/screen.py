@@ -35,15 +35,24 @@ def progress(what: str, total: float | None = None) -> Iterator[tuple["Progress"
         yield bar, bar.add_task(what, total=total)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, note: str | None = None) -> None:
-    """Print a table to stdout; the first column is text, the others are figures. Never wider than it needs to be."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout; the first column is text, the others are figures.
+
+    Callers keep it within 80 columns: that is what a Pi is seen through.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left", caption=note, caption_justify="left", box=box.SIMPLE_HEAD)
+    drawn = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for at, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if at == 0 else "right", overflow="fold")
+        drawn.add_column(column, justify="left" if at == 0 else "right", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
     console = Console()
