@@ -21,14 +21,21 @@ def read_text(path: str | Path) -> str | None:
 
 
 def cpu_info() -> tuple[str | None, tuple[str, ...]]:
-    """Name and feature flags of the first processor in /proc/cpuinfo."""
+    """Name and feature flags of the first processor in /proc/cpuinfo; ARM gives numbers in place of a name."""
+    fields = _cpuinfo()
+    name = fields.get("model name")
+    if name is None and "CPU part" in fields:
+        name = f"ARM implementer {fields.get('CPU implementer', 'unknown')} part {fields['CPU part']}"
+    flags = fields.get("flags") or fields.get("Features") or ""
+    return name, tuple(flags.split())
+
+
+def _cpuinfo() -> dict[str, str]:
     fields: dict[str, str] = {}
     for line in (read_text("/proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
-    name = fields.get("model name") or fields.get("Model") or fields.get("CPU part")
-    flags = fields.get("flags") or fields.get("Features") or ""
-    return name, tuple(flags.split())
+    return fields
 
 
 def int8_features(flags: tuple[str, ...]) -> tuple[str, ...]:
@@ -37,8 +44,9 @@ def int8_features(flags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def board_name() -> str | None:
-    """What the device tree or the firmware calls this board, as "Raspberry Pi 4 Model B Rev 1.4"."""
-    return read_text("/proc/device-tree/model") or read_text("/sys/class/dmi/id/product_name") or None
+    """What the device tree, the kernel or the firmware calls this board, as "Raspberry Pi 4 Model B Rev 1.4"."""
+    by_kernel = _cpuinfo().get("Model")
+    return read_text("/proc/device-tree/model") or by_kernel or read_text("/sys/class/dmi/id/product_name") or None
 
 
 def temperature_c() -> float | None:
