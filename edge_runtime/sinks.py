@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter, deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -62,6 +62,8 @@ class JsonlSink:
         try:
             self._file.write(json.dumps(observation_json(frame, observation)) + "\n")
         except OSError as error:
+            with suppress(OSError):  # else Python tries the last line again when the program ends, and complains
+                self._file.close()
             raise OutputError(f"cannot write {self._path}: {error.strerror}; the lines before are kept") from error
 
     def close(self) -> None:

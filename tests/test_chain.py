@@ -219,8 +219,10 @@ def test_unfinished_and_damaged_runs_are_refused(chain, cli, tmp_path: Path) -> 
 
 def _start(*args: str, cwd: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "fer_edge", *args], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        [sys.executable, "-m", "fer_edge", *args], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        # Tests that were started in the background hand down an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
 
 
 def _wait_for(condition, process: subprocess.Popen, timeout_s: float = 240) -> None:
