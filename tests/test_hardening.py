@@ -273,3 +273,24 @@ def test_a_reader_who_leaves_does_not_cost_the_clip(tmp_path: Path) -> None:
     assert int(cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) >= 1
     assert (tmp_path / "out.jsonl").read_text().endswith("}\n")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_ctrl_c_in_training_waits_for_the_end_of_a_batch() -> None:
+    """Raised in the middle of TensorFlow's own Python it was swallowed now and then, and the training went on."""
+    code = """
+import os, signal
+from fer_edge.train.stopping import ctrl_c_between_batches
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with ctrl_c_between_batches() as check:
+    check()
+    os.kill(os.getpid(), signal.SIGINT)
+    print("the batch goes on")
+    try:
+        check()
+    except KeyboardInterrupt:
+        print("stopped between batches")
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the batch goes on\nstopped between batches\n"

@@ -22,6 +22,7 @@ from fer_edge.train.dataset import Dataset
 from fer_edge.train.models import build_model
 from fer_edge.train.recipes import Recipe, cosine_rate
 from fer_edge.train.run_folder import Epoch, RunFolder
+from fer_edge.train.stopping import ctrl_c_between_batches
 
 OnBatch = Callable[[int, int, int, dict[str, float]], None]
 """Called after each batch with 1-based epoch, batches done, batches in all, and the running figures."""
@@ -83,13 +84,17 @@ def train(
         environment = {**describe_machine(), "versions": versions("fer-edge", "keras", "tensorflow", "numpy")}
         about = {"data_sha256": data.sha256, "data_source": data.source}
         run.create(recipe, about | ({"data_path": str(data.folder)} if data.folder else {}), environment)
-    with run.alone():
-        return _train(data, recipe, run, on_batch, on_epoch)
+    with run.alone(), ctrl_c_between_batches() as check_stop:
+
+        def batch_done(epoch: int, done: int, total: int, logs: dict[str, float]) -> None:
+            check_stop()
+            if on_batch is not None:
+                on_batch(epoch, done, total, logs)
+
+        return _train(data, recipe, run, batch_done, on_epoch)
 
 
-def _train(
-    data: Dataset, recipe: Recipe, run: RunFolder, on_batch: OnBatch | None, on_epoch: OnEpoch | None
-) -> list[Epoch]:
+def _train(data: Dataset, recipe: Recipe, run: RunFolder, on_batch: OnBatch, on_epoch: OnEpoch | None) -> list[Epoch]:
     history = run.history()
     if run.model.is_file():
         return history
@@ -166,20 +171,16 @@ def _one_epoch(
     rate: float,
     done: int,
     weights: dict[int, float] | None,
-    on_batch: OnBatch | None,
+    on_batch: OnBatch,
 ) -> Epoch:
     model.optimizer.learning_rate = rate
-    callbacks = []
-    if on_batch is not None:
-        total = len(batches)
-        callbacks.append(
-            keras.callbacks.LambdaCallback(
-                on_train_batch_end=lambda batch, logs: on_batch(done + 1, batch + 1, total, logs or {})
-            )
-        )
+    total = len(batches)
+    progress = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: on_batch(done + 1, batch + 1, total, logs or {})
+    )
     start = time.perf_counter()
     # Keras shuffles a PyDataset's batches unless told not to; ours are shuffled already, by (seed, epoch).
-    logs = model.fit(batches, epochs=1, shuffle=False, class_weight=weights, callbacks=callbacks, verbose=0).history
+    logs = model.fit(batches, epochs=1, shuffle=False, class_weight=weights, callbacks=[progress], verbose=0).history
     val_loss, val_accuracy = model.evaluate(*val, batch_size=256, verbose=0)
     if not np.isfinite([logs["loss"][0], val_loss]).all():
         raise RunError(f"the loss of epoch {done + 1} is not a number: training diverged; lower --learning-rate")
