@@ -31,7 +31,7 @@ def convert(
 ) -> None:
     """Convert a run to float32 and int8 TFLite, ONNX and OpenVINO, judge every variant, write the bundle."""
     from fer_edge.calibration import calibration_set
-    from fer_edge.cli.judgement import print_judgement
+    from fer_edge.cli.judgement import gate_line, print_judgement
     from fer_edge.cli.screen import progress
     from fer_edge.devices.errors import ConversionError, RunError
     from fer_edge.devices.files import refuse_occupied
@@ -85,4 +85,5 @@ def convert(
             print_judgement(error.report)
             raise
     print_judgement(made)
+    print(gate_line(made["gate"]))
     print(f"{destination}: calibrated on {chosen.id}; try it: fer-edge run PHOTO --bundle {destination}")

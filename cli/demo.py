@@ -19,9 +19,9 @@ def demo(
     clip = out / "sample.mp4"
     write_sample_clip(clip)
     print("1. a photo")
-    run(str(SAMPLE_PHOTO), save=out / "annotated.jpg")
+    run(source=str(SAMPLE_PHOTO), save=out / "annotated.jpg")
     print("\n2. a clip")
-    run(str(clip), save=out / "annotated.mp4")
+    run(source=str(clip), save=out / "annotated.mp4")
     print("\n3. int8 against the float model that it came from")
     bench(source=str(clip), min_seconds=1.0)
     print(f"\nlook at {out / 'annotated.jpg'} and {out / 'annotated.mp4'}; next: fer-edge run 0 (a camera)")

@@ -1,4 +1,4 @@
-"""The table of float against int8, shared by `convert` and `compare`."""
+"""The table of float against int8, shared by `convert` and `compare`, and the gate's line."""
 
 from typing import Any
 
@@ -24,6 +24,28 @@ def print_judgement(made: dict[str, Any]) -> None:
     ]
     counts = ["images", *(f"{reference['recall'][e]['images']:,}" for e in emotions)]
     table("recall by emotion, %", ["variant", *emotions], [*recalls, counts])
+
+
+def gate_line(learned: dict[str, Any] | None) -> str:
+    """When a face is uncertain, and what that does to validation faces."""
+    if learned is None:
+        return "gate: none, this is not the data that the run was trained on, so its validation faces are not known"
+    least = learned["thresholds"]
+    words = {
+        "min_side_px": "under {:g} px",
+        "min_brightness": "darker than {:.1f}",
+        "min_sharpness": "less sharp than {:.4f}",
+        "min_margin": "ahead by less than {:.3f}",
+    }
+    when = ", ".join(words[name].format(value) for name, value in least.items() if value is not None)
+    found = learned["validation"]
+    if not when:
+        return f"gate: no face is uncertain; on {found['n']:,} validation faces, naming all is best"
+    right = "none" if found["accuracy_covered"] is None else f"{found['accuracy_covered']:.1%}"
+    return (
+        f"gate: uncertain when {when}; of {found['n']:,} validation faces {found['coverage']:.1%} are named, "
+        f"{right} of them rightly ({found['accuracy_all']:.1%} of all)"
+    )
 
 
 def _accuracy(name: str, row: dict[str, Any]) -> list[str]:

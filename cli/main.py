@@ -29,6 +29,10 @@ _EXTRA_OF = {
     **dict.fromkeys(("onnx", "tf2onnx", "nncf", "sympy"), "convert"),
     "onnxruntime": "onnx",
     "openvino": "openvino",
+    "paho": "mqtt",
+    "prometheus_client": "metrics",
+    **dict.fromkeys(("fastapi", "uvicorn", "starlette", "multipart", "python_multipart"), "web"),
+    "sdnotify": "service",
 }
 """The base install is the edge side alone: what a command needs beyond it, and the extra that brings it."""
 

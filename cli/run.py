@@ -1,111 +1,157 @@
 """`fer-edge run`: label the faces of a photo, a clip or a camera."""
 
+import inspect
+import os
 import signal
+import sys
+import threading
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from fer_edge.cli.screen_live import Live
+from fer_edge.edge_runtime.config import ConfigError, RunConfig, as_toml, load_config
 
 if TYPE_CHECKING:
-    from fer_edge.edge_runtime.sinks import Summary
+    from fer_edge.edge_runtime.runner import Runner
 
 
-def run(
-    source: Annotated[str, typer.Argument(help="Image, folder, clip, camera number, /dev/videoN, rtsp:// or http://.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="Bundle folder or .ferpack; by default the one that ships.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="auto, tflite, onnx or openvino.")] = "auto",
-    precision: Annotated[str, typer.Option(help="int8, float32, float16 or dynamic-int8: that, or an error.")] = "int8",
-    detector_model: Annotated[
-        Path | None, typer.Option(help="YuNet's .onnx; without it OpenCV's Haar cascade finds the faces.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, max=64, help="Of the engine; by default up to 4.")] = None,
-    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Below it a face is 'uncertain'.")] = 0.0,
-    jsonl: Annotated[Path | None, typer.Option(help="Write a line of JSON a frame.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the annotated picture, clip, or folder of pictures.")] = None,
-    show: Annotated[bool, typer.Option("--show", help="Open a window, where OpenCV has one.")] = False,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
-) -> None:
-    """Find faces, label every one, print live; ends at the end of the source or at Ctrl-C, with a summary."""
-    from fer_edge.devices.errors import EngineError, SourceError
-    from fer_edge.devices.sources import ImageSource
-    from fer_edge.edge_runtime.pipeline import Pipeline
-    from fer_edge.edge_runtime.sinks import JsonlSink, SaveSink, Summary
-    from fer_edge.edge_runtime.vocabulary import Precision
+def run(config: Path | None = None, print_config: bool = False, **given: Any) -> None:
+    """Find faces, label every one, print live; ends at the end of the source or at Ctrl-C, with a summary.
+
+    Everything may stand in a TOML file, too (--config); a flag that is given wins over it.
+    """
+    flags = {name: value for name, value in given.items() if value is not None}
+    if print_config:
+        print(as_toml(_effective(config, flags)), end="")
+        return
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    reload = _on_hangup() if config is not None else threading.Event()
+    effective = _effective(config, flags)
+    while _run_once(effective, reload):
+        reload.clear()
+        try:
+            effective = _effective(config, flags)
+        except ConfigError as error:
+            _say(f"{error}; going on with the configuration from before")
+
+
+def _effective(config: Path | None, flags: dict[str, Any]) -> RunConfig:
+    made = RunConfig().with_given((load_config(config) if config else {}) | flags)
+    if not made.source:
+        raise ConfigError("no source; give a photo, clip or camera, or source = … in the file of --config")
+    return made
+
+
+def _run_once(config: RunConfig, reload: threading.Event) -> bool:
+    """One run; whether it ended because the configuration is to be read again."""
+    from fer_edge.cli.screen_live import print_summary, screen_sink
+    from fer_edge.devices.errors import SourceError
+    from fer_edge.edge_runtime.assembly import Outputs, open_pipeline
+    from fer_edge.edge_runtime.runner import Runner
     from fer_edge.edge_runtime.window import Window
 
-    if precision not in list(Precision):
-        raise EngineError(f"unknown precision {precision!r}; choose one of {', '.join(Precision)}")
-    _refuse_overwriting(source, save, jsonl)
-    pipeline = Pipeline(
-        source,
-        bundle,
-        engine=engine,
-        precision=precision,
-        detector_model=detector_model,
-        threads=threads,
-        min_confidence=min_confidence,
-    )
-    window = Window() if show else None
-    lines = JsonlSink(jsonl) if jsonl else None
-    photos = len(pipeline.source) if isinstance(pipeline.source, ImageSource) else 1
-    pictures = SaveSink(save, still=pipeline.source.still, fps=pipeline.source.fps, photos=photos) if save else None
-    summary, live = Summary(), Live(still=pipeline.source.still, quiet=quiet)
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    live.start(pipeline)
+    Outputs.check(config)
+    pipeline = open_pipeline(config, _say)
+    runner = Runner(pipeline, _say)
+    still, status = pipeline.source.still, runner.monitor.status
     ended: BaseException | None = None
+    outputs = Outputs(config, runner)
     try:
-        for frame, observation in pipeline.with_frames():
-            summary.put(observation)
-            for sink in (lines, pictures):
-                if sink:
-                    sink.put(frame, observation)
-            live.put(frame, observation, summary)
-            closed = window is not None and not window.put(frame, observation)
-            if closed or summary.frames == max_frames:
-                break
+        window = Window() if config.show else None
+        urls = outputs.open()
+        if not config.quiet:
+            _announce(runner, urls)
+            runner.add([screen_sink(still=still, status=status)])
+
+        def go_on(frame: Any, observation: Any) -> bool:
+            return not reload.is_set() and (window is None or window.put(frame, observation))
+
+        runner.run(max_frames=config.max_frames, go_on=go_on)
     except (KeyboardInterrupt, SourceError, BrokenPipeError) as error:
         ended = error  # a stop, a lost camera or a reader who left: what was seen so far is kept
-    except BaseException:
-        if pictures:
-            pictures.discard()
-        raise
     finally:
-        pipeline.close()
-    for sink in (lines, pictures):  # files before words: a terminal that is gone must not cost them
-        if sink:
-            sink.close()
-    _finish(live, summary, save, ended)
-
-
-def _finish(live: Live, summary: "Summary", save: Path | None, ended: BaseException | None) -> None:
-    """Say how it went; an end that was not asked for is raised again, for the exit code."""
+        final = runner.monitor.status()
+        outputs.close()
+        runner.close()
     if isinstance(ended, KeyboardInterrupt):
-        live.note("stopped")
-        ended = None
-    if summary.frames:
-        live.summary(summary)
-        if save:
-            live.note(f"wrote {save}")
-    if ended is not None:
+        print("stopped", flush=True)
+    if runner.monitor.summary.frames:
+        print_summary(runner.monitor.summary, still=still, status=final | {"sinks": runner.monitor.status()["sinks"]})
+        if config.save:
+            print(f"wrote {config.save}")
+    sys.stdout.flush()
+    _leave_if_a_driver_hangs(pipeline.source, ended)
+    if ended is not None and not isinstance(ended, KeyboardInterrupt):
         raise ended
+    return reload.is_set() and ended is None
 
 
-def _refuse_overwriting(source: str, *outputs: Path | None) -> None:
-    from fer_edge.devices.errors import OutputError
+def _announce(runner: "Runner", urls: list[str]) -> None:
+    p = runner.pipeline
+    spec = p.engine.spec
+    print(
+        f"{p.source.name}: {p.bundle.name} {spec.precision} on {spec.version} ({spec.device}), "
+        f"{spec.threads} thread{'s' if spec.threads > 1 else ''}; faces by {p.detector.name}",
+        flush=True,
+    )
+    for url in urls:
+        print(url, flush=True)
 
-    taken = [Path(source).resolve()]
-    for output in outputs:
-        if output is not None:
-            if output.resolve() in taken:
-                raise OutputError(f"{output} is the source or another output; writing it would destroy that")
-            taken.append(output.resolve())
+
+def _leave_if_a_driver_hangs(source: Any, ended: BaseException | None) -> None:
+    """A thread that sits in a driver's read cannot be ended, and the interpreter would go down under it."""
+    if getattr(source, "hangs", False):
+        if ended is not None and not isinstance(ended, KeyboardInterrupt):
+            print(f"fer-edge: {ended}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(0 if ended is None or isinstance(ended, KeyboardInterrupt) else 1)
+
+
+def _say(text: str) -> None:
+    print(f"fer-edge: {text}", file=sys.stderr, flush=True)
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _on_hangup() -> threading.Event:
+    """Set by SIGHUP, which asks services to read their configuration again."""
+    asked = threading.Event()
+    signal.signal(signal.SIGHUP, lambda number, frame: asked.set())
+    return asked
+
+
+def _signature() -> inspect.Signature:
+    """Typer reads a command's options from its signature; here they are the configuration's fields."""
+    types = get_type_hints(RunConfig)
+    parameters = [
+        _parameter("config", Annotated[Path | None, typer.Option(help="TOML file with any of the options below.")]),
+        _parameter(
+            "print_config",
+            Annotated[bool, typer.Option("--print-config", help="Show the effective configuration and leave.")],
+            False,
+        ),
+    ]
+    for f in fields(RunConfig):
+        text, kind = f.metadata["help"], types[f.name]
+        if f.name == "source":
+            parameters.append(_parameter(f.name, Annotated[str | None, typer.Argument(help=text, show_default=False)]))
+            continue
+        if f.default is not None and kind is not bool:
+            text += f" Default: {f.default}."
+        flags = [f"--{f.name.replace('_', '-')}"] if kind is bool and not f.default else []
+        option = typer.Option(*flags, help=text, min=f.metadata["min"], max=f.metadata["max"], show_default=False)
+        parameters.append(_parameter(f.name, Annotated[kind | None, option]))
+    return inspect.Signature(parameters)
+
+
+def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+run.__signature__ = _signature()  # type: ignore[attr-defined]
+run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}  # type: ignore[attr-defined]

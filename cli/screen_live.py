@@ -1,94 +1,190 @@
-"""Live results of `fer-edge run`: photos a block each, streams one line that is redrawn (into a file, a line a change).
+"""What `fer-edge run` shows while it runs: photos a block each, streams a live table, into a pipe a line a change.
 
-Plain text rather than rich: it is on the path to the first label.
+Each is a sink, on a thread of its own, so that a slow terminal does not stall the loop. rich is imported by the live
+table alone: photos and pipes are on the path to the first label.
 """
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fer_edge.edge_runtime.vocabulary import EMOTIONS, UNCERTAIN
 
 if TYPE_CHECKING:
     from fer_edge.devices.frame import Frame
-    from fer_edge.edge_runtime.pipeline import Pipeline
-    from fer_edge.edge_runtime.sinks import Summary
-    from fer_edge.edge_runtime.vocabulary import Observation
+    from fer_edge.edge_runtime.status import Summary
+    from fer_edge.edge_runtime.vocabulary import Observation, Prediction
 
 _REDRAW_S = 0.1
+_BAR_WIDTH = 20
+_KEPT_TRACKS = 1000
+_COLOURS = dict(
+    zip((*EMOTIONS, UNCERTAIN), ("red", "green", "magenta", "yellow", "white", "blue", "cyan", "bright_black"), strict=True)
+)  # fmt: skip
 
 
-class Live:
-    """Prints to stdout; `quiet` keeps only the summary."""
+class PhotoScreen:
+    """A block a photo."""
 
-    def __init__(self, *, still: bool, quiet: bool) -> None:
-        self._still, self._quiet = still, quiet
-        self._terminal = sys.stdout.isatty()
-        self._drawn_at = 0.0
-        self._shown: dict[int | None, str] = {}
-        self._line_open = False
+    name, needs_pixels = "screen", False
 
-    def start(self, pipeline: "Pipeline") -> None:
-        """Say what runs."""
-        spec = pipeline.engine.spec
-        self.note(
-            f"{pipeline.source.name}: {pipeline.bundle.name} {spec.precision} on {spec.version} ({spec.device}), "
-            f"{spec.threads} thread{'s' if spec.threads > 1 else ''}; faces by {pipeline.detector.name}"
-        )
-
-    def put(self, frame: "Frame", observation: "Observation", summary: "Summary") -> None:
-        """Show one frame."""
-        if self._quiet:
-            return
-        if self._still:
-            self._photo(frame, observation)
-        elif self._terminal:
-            self._redraw(observation, summary)
-        else:
-            self._changes(observation)
-
-    def note(self, text: str) -> None:
-        """A line of its own."""
-        self._end_line()
-        print(text, flush=True)
-
-    def summary(self, summary: "Summary") -> None:
-        """Frames, faces, labels, and percentiles by stage; `-` where there are too few frames for a percentile."""
-        self._end_line()
-        rate = summary.frames_per_second()
-        text = f"{summary.frames:,} frames, {summary.faces:,} faces"
-        print(text + (f", {rate:.0f} frames a second" if rate and not self._still else ""))
-        if summary.labels:
-            print("labels: " + ", ".join(f"{label} {count:,}" for label, count in summary.labels.most_common()))
-        print(f"{'ms':>12} {'mean':>8} {'p50':>8} {'p90':>8} {'p95':>8} {'p99':>8}")
-        for stage, row in summary.stages().items():
-            cells = (row[key] for key in ("mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms"))
-            print(f"{stage:>12} " + " ".join(f"{'-' if c is None else format(c, '.2f'):>8}" for c in cells))
-
-    def _photo(self, frame: "Frame", observation: "Observation") -> None:
+    def put(self, observation: "Observation", frame: "Frame | None") -> None:
+        """Print one photo's faces."""
         count = len(observation.predictions)
-        print(f"{frame.name}: {count or 'no'} face{'s' if count != 1 else ''}")
+        lines = [f"{observation.name}: {count or 'no'} face{'s' if count != 1 else ''}"]
         for p in observation.predictions:
             x0, y0, x1, y1 = p.face.box_xyxy
-            print(f"  {p.label:<9} {p.confidence:4.0%}  at {x0},{y0} to {x1},{y1}", flush=True)
+            lines.append(f"  {p.label:<9} {_how_sure(p)}  at {x0},{y0} to {x1},{y1}")
+        print("\n".join(lines), flush=True)
 
-    def _redraw(self, observation: "Observation", summary: "Summary") -> None:
-        now = time.monotonic()
-        if now - self._drawn_at < _REDRAW_S:
-            return
-        self._drawn_at = now
-        faces = "  ".join(f"#{p.face.track_id} {p.label} {p.confidence:.0%}" for p in observation.predictions)
-        rate = summary.frames_per_second()
-        line = f"frame {observation.frame_seq}  {rate or 0:.0f} fps  {faces or 'no face'}"
-        print(f"\r\x1b[K{line[:118]}", end="", flush=True)
-        self._line_open = True
+    def idle(self) -> None:
+        """Nothing to do between photos."""
 
-    def _changes(self, observation: "Observation") -> None:
-        seen = {p.face.track_id: p for p in observation.predictions}
-        for track, p in seen.items():
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+class PipeScreen:
+    """A line for each new face and each change of a label."""
+
+    name, needs_pixels = "screen", False
+
+    def __init__(self) -> None:
+        self._shown: dict[int | None, str] = {}
+
+    def put(self, observation: "Observation", frame: "Frame | None") -> None:
+        """Print what changed."""
+        for p in observation.predictions:
+            track = p.face.track_id
             if self._shown.get(track) != p.label:
-                print(f"frame {observation.frame_seq}: #{track} {p.label} {p.confidence:.0%}", flush=True)
-        self._shown = {track: p.label for track, p in seen.items()}
+                print(f"frame {observation.frame_seq}: #{track} {p.label} {_how_sure(p).strip()}", flush=True)
+                self._shown[track] = p.label
+        while len(self._shown) > _KEPT_TRACKS:
+            del self._shown[next(iter(self._shown))]
 
-    def _end_line(self) -> None:
-        if self._line_open:
-            print()
-            self._line_open = False
+    def idle(self) -> None:
+        """Nothing to do between frames."""
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+class LiveScreen:
+    """A table of the faces in sight, redrawn ten times a second, gone when the run ends.
+
+    Args:
+        status: see `Monitor.status`.
+    """
+
+    name, needs_pixels = "screen", False
+
+    def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
+        self._status = status
+        self._live: Any = None
+        self._drawn_s = 0.0
+        self._newest: Observation | None = None
+
+    def put(self, observation: "Observation", frame: "Frame | None") -> None:
+        """Show one frame, if the last drawing is old enough."""
+        self._newest = observation
+        if time.monotonic() - self._drawn_s >= _REDRAW_S:
+            self.idle()
+
+    def idle(self) -> None:
+        """Draw; between frames, too, so that a camera that is away is seen to be."""
+        from rich.live import Live
+
+        self._drawn_s = time.monotonic()
+        if self._live is None:
+            self._live = Live(auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(self._table(), refresh=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live is not None:
+            self._live.stop()
+
+    def _table(self) -> Any:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, show_header=False, caption=_caption(self._status()), caption_justify="left")
+        for justify in ("right", "left", "left", "right"):
+            table.add_column(justify=justify, no_wrap=True)
+        predictions = self._newest.predictions if self._newest else ()
+        for p in predictions:
+            bar = "█" * round(p.confidence * _BAR_WIDTH)
+            why = f"{p.label} ({p.reason})" if p.reason else p.label
+            colour = _COLOURS[p.label]
+            table.add_row(f"#{p.face.track_id}", Text(why, style=colour), Text(bar.ljust(_BAR_WIDTH), style=colour),
+                          f"{p.confidence:.0%}")  # fmt: skip
+        if not predictions:
+            table.add_row("", "no face", "", "")
+        return table
+
+
+def _caption(status: dict[str, Any]) -> str:
+    def number(value: float | None, unit: str) -> str:
+        return "–" if value is None else f"{value:.0f} {unit}"
+
+    parts = [status["state"], number(status["fps"], "fps"), f"age {number(status['age_ms']['p50_ms'], 'ms')}"]
+    if status["camera"]["dropped"] is not None:
+        parts.append(f"{status['camera']['dropped']:,} dropped")
+    if status["camera"]["gaps"]:
+        parts.append(f"{status['camera']['gaps']} gaps")
+    health = status["health"]
+    if health["temp_c"] is not None:
+        parts.append(f"{health['temp_c']:.0f} °C")
+    parts += health["throttled"] or []
+    return "  ".join(parts)
+
+
+def _how_sure(p: "Prediction") -> str:
+    return f"{p.confidence:4.0%}" + (f" ({p.reason})" if p.reason else "")
+
+
+def screen_sink(*, still: bool, status: Callable[[], dict[str, Any]]) -> PhotoScreen | PipeScreen | LiveScreen:
+    """The one that fits the source and where stdout goes."""
+    if still:
+        return PhotoScreen()
+    return LiveScreen(status) if sys.stdout.isatty() else PipeScreen()
+
+
+def print_summary(summary: "Summary", *, still: bool, status: dict[str, Any]) -> None:
+    """Frames, faces, labels, steadiness, camera, percentiles by stage; `-` where there are too few frames for one."""
+    rate = summary.frames_per_second()
+    paced = still or status["camera"]["captured"] is not None
+    text = f"{summary.frames:,} frames, {summary.faces:,} faces"
+    print(text + (f", {rate:.0f} frames a second" if rate and not paced else ""))
+    if summary.labels:
+        print("labels: " + ", ".join(f"{label} {count:,}" for label, count in summary.labels.most_common()))
+    _print_steadiness(status["labels_changed"])
+    if status["camera"]["captured"] is not None:
+        c = status["camera"]
+        print(
+            f"camera: {c['captured']:,} frames, {c['dropped']:,} dropped for newer ones, {c['damaged']:,} damaged; "
+            f"{c['gaps']:,} gaps of {c['gap_s']:.1f} s in all, reopened {c['reopened']:,} times"
+        )
+    lost = {name: s for name, s in status["sinks"].items() if s["dropped"] or s["failed"]}
+    for name, s in lost.items():
+        print(f"{name}: {s['written']:,} written, {s['dropped']:,} dropped, {s['failed']:,} failed")
+    print(f"{'ms':>12} {'mean':>8} {'p50':>8} {'p90':>8} {'p95':>8} {'p99':>8}")
+    rows = summary.stages()
+    if status["camera"]["captured"] is not None:  # a clip's frames are only as old as they took
+        rows["age"] = summary.age()
+    for stage, row in rows.items():
+        cells = (row[key] for key in ("mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms"))
+        print(f"{stage:>12} " + " ".join(f"{'-' if c is None else format(c, '.2f'):>8}" for c in cells))
+
+
+def _print_steadiness(changed: dict[str, float | None]) -> None:
+    if changed["per_face_minute"] is None:
+        return
+    delay = changed["delay_ms"]
+    cost = "" if delay is None else f"; a change is shown {delay:.0f} ms late in the median"
+    print(
+        f"label changes per face-minute: {changed['per_face_minute']:.1f}, "
+        f"frame by frame they were {changed['unsmoothed_per_face_minute']:.1f}{cost}"
+    )

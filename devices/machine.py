@@ -49,10 +49,10 @@ def board_name() -> str | None:
     return read_text("/proc/device-tree/model") or by_kernel or read_text("/sys/class/dmi/id/product_name") or None
 
 
-def temperature_c() -> float | None:
-    """The hottest thermal zone in degrees Celsius."""
+def temperature_c(root: Path = Path("/")) -> float | None:
+    """The hottest thermal zone in degrees Celsius. `root` is for tests."""
     found = []
-    for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
+    for zone in (root / "sys/class/thermal").glob("thermal_zone*/temp"):
         text = read_text(zone)
         if text and text.lstrip("-").isdigit():
             found.append(int(text) / 1000)

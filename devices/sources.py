@@ -1,48 +1,54 @@
-"""From a word to frames: an image, a folder of images, a clip, a camera's number, an RTSP or HTTP address."""
+"""From a word to frames: the one table of cameras, and what else may be labelled: photos, folders, clips."""
 
 import os
 import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 # FFmpeg inside OpenCV writes its own complaints to stderr; ours say the same in one sentence.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from fer_edge.devices.errors import SourceError
-from fer_edge.devices.frame import IMAGE_SUFFIXES, Frame, FrameSource, redacted
+from fer_edge.devices.frame import IMAGE_SUFFIXES, Camera, FrameSource, redacted
+from fer_edge.devices.fresh import FreshFrames
+from fer_edge.devices.source_images import ImageSource
+from fer_edge.devices.source_video import VideoSource
 
-_CAMERA_NUMBER = r"\d{1,3}"
-_OPEN_TIMEOUT_MS = 10_000
-_READ_TIMEOUT_MS = 5_000
+CAMERAS = {
+    "picamera2": ("fer_edge.devices.source_picamera2", "Picamera2Source"),
+    "v4l2": ("fer_edge.devices.source_v4l2", "V4l2Source"),
+    "argus": ("fer_edge.devices.source_argus", "ArgusSource"),
+    "fake": ("fer_edge.devices.source_fake", "FakeSource"),
+}
+"""Scheme to module and class; a module is imported only when chosen. A class takes the whole word."""
+EXPECTED = (
+    "an image, a folder, a clip, a camera's number, picamera2:, v4l2:, argus:, rtsp://, http://, replay: or fake:"
+)
 
 
-def open_source(word: str) -> FrameSource:
-    """The source that `word` names: a path, a camera's number, /dev/videoN, rtsp://… or http(s)://…
+def open_source(
+    word: str, *, give_up_s: float, say: Callable[[str], None] | None = None
+) -> FrameSource:
+    """The source that `word` names, open.
+
+    Args:
+        word: a path, a camera's number, /dev/videoN, or an address with one of the schemes in `EXPECTED`.
+        give_up_s: seconds without a frame after which a camera counts as lost for good.
+        say: called with one line when a camera goes away and when it is back.
 
     Raises:
         SourceError: nothing is there, or it cannot be read.
     """
     if not word:
-        raise SourceError("the source is empty; expected an image, a folder, a clip, a camera's number or an address")
-    if re.fullmatch(_CAMERA_NUMBER, word) or word.startswith("/dev/video"):
-        return VideoSource(word, live=True)
-    if "://" in word:
-        if not word.startswith(("rtsp://", "http://", "https://")):
-            raise SourceError(f"{redacted(word)}: unknown kind of address; expected rtsp://, http:// or https://")
-        return VideoSource(word, live=True)
+        raise SourceError(f"the source is empty; expected {EXPECTED}")
+    camera = find_camera(word)
+    if camera is not None:
+        return FreshFrames(camera, give_up_s=give_up_s, say=say)
     path = Path(word)
     if not path.exists():
-        raise SourceError(
-            f"{word} does not exist; expected an image, a folder, a clip, a camera's number or an address"
-        )
+        raise SourceError(f"{word} does not exist; expected {EXPECTED}")
     if path.is_dir():
         images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not images:
@@ -53,113 +59,34 @@ def open_source(word: str) -> FrameSource:
     return VideoSource(word, live=False)
 
 
-class _Closing:
-    """What both sources share of the context manager: leaving it closes."""
+def find_camera(word: str) -> Camera | None:
+    """The camera that `word` names, not yet opened; None where it is a path.
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the device back; harmless twice."""
-
-
-class ImageSource(_Closing):
-    """Photos, each a frame of its own."""
-
-    still, live = True, False
-    fps: float | None = None
-
-    def __init__(self, name: str, paths: Sequence[Path]) -> None:
-        self.name = name
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __iter__(self) -> Iterator[Frame]:
-        unreadable = []
-        for seq, path in enumerate(self._paths):
-            now = time.monotonic_ns()
-            bgr = _decoded(path)
-            if bgr is None:
-                unreadable.append(path)
-                continue
-            yield Frame(_gray(bgr), bgr, seq, now, path.name)
-        if unreadable:  # the others were labelled first
-            names = ", ".join(str(path) for path in unreadable[:5])
-            if len(self._paths) == 1:
-                raise SourceError(f"{names} is not a readable image")
-            raise SourceError(f"{len(unreadable)} of {len(self._paths)} images cannot be read: {names}")
-
-
-class VideoSource(_Closing):
-    """A clip or a camera through OpenCV."""
-
-    still = False
-    fps: float | None
-
-    def __init__(self, name: str, *, live: bool) -> None:
-        self.name, self.live = redacted(name), live
-        if re.fullmatch(_CAMERA_NUMBER, name):
-            self._capture = cv2.VideoCapture(int(name))
-        elif "://" in name:
-            timeouts = [
-                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS,
-            ]  # fmt: skip
-            self._capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, timeouts)
-        else:
-            self._capture = cv2.VideoCapture(name)
-        if not self._capture.isOpened():
-            raise SourceError(_why_not(name))
-        if live:
-            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = rate if 0 < rate < 1000 else None
-
-    def __iter__(self) -> Iterator[Frame]:
-        seq = 0
-        while True:
-            ok, bgr = self._capture.read()
-            if not ok:
-                break
-            now = time.monotonic_ns()
-            yield Frame(_gray(bgr), bgr if bgr.ndim == 3 else None, seq, now)  # type: ignore[arg-type]
-            seq += 1
-        if self.live:
-            raise SourceError(f"{self.name} stopped giving frames after {seq}; is the camera still connected?")
-        if seq == 0:
-            raise SourceError(f"{self.name} opened but gave no frame; the file may be damaged")
-
-    def close(self) -> None:
-        """Give the device back; harmless twice."""
-        self._capture.release()
-
-
-def _decoded(path: Path) -> np.ndarray | None:
-    try:
-        data = np.fromfile(path, np.uint8)
-        return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error):  # no permission, or a header that promises more pixels than OpenCV takes
+    Raises:
+        SourceError: an address of an unknown kind, or with options it does not have.
+    """
+    if re.fullmatch(r"\d{1,3}", word):
+        word = f"v4l2:/dev/video{word}"
+    elif word.startswith("/dev/video"):
+        word = f"v4l2:{word}"
+    scheme, colon, rest = word.partition(":")
+    if not colon or Path(word).exists():
         return None
+    if scheme == "replay":
+        return _replay(word)
+    if scheme in CAMERAS:
+        module, name = CAMERAS[scheme]
+        return Camera(word, lambda: getattr(import_module(module), name)(word))
+    if scheme in ("rtsp", "rtsps", "http", "https") and rest.startswith("//"):
+        return Camera(redacted(word), lambda: VideoSource(word, live=True))
+    if rest.startswith("//"):
+        raise SourceError(f"{redacted(word)}: unknown kind of address; expected {EXPECTED}")
+    return None
 
 
-def _gray(bgr: np.ndarray) -> NDArray[np.uint8]:
-    return bgr if bgr.ndim == 2 else cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)  # type: ignore[return-value]
+def _replay(word: str) -> Camera:
+    from fer_edge.devices.camera_uri import parse_uri
+    from fer_edge.devices.source_replay import ReplayCamera, parse_faults
 
-
-def _why_not(name: str) -> str:
-    if re.fullmatch(_CAMERA_NUMBER, name):
-        name = f"/dev/video{name}"
-    if name.startswith("/dev/video"):
-        if not Path(name).exists():
-            have = ", ".join(sorted(str(p) for p in Path("/dev").glob("video*"))) or "none"
-            return f"there is no camera {name}; cameras here: {have}"
-        return f"camera {name} does not open; is another program using it, or are you missing from the group video?"
-    if "://" in name:
-        return f"{redacted(name)} does not answer within {_OPEN_TIMEOUT_MS // 1000} s or gives no video"
-    return f"{name} is not a readable video or image"
+    uri = parse_uri(word, {"fps": float, "faults": parse_faults, "every": int, "loop": int})
+    return ReplayCamera(Path(uri.target), **uri.options).camera()

@@ -201,7 +201,7 @@ def bench_source(
 ) -> list[dict[str, Any]]:
     """Stages from capture to label over a clip, one run for each of the variants (engine, precision)."""
     from fer_edge.edge_runtime.pipeline import Pipeline
-    from fer_edge.edge_runtime.sinks import Summary
+    from fer_edge.edge_runtime.status import Summary
 
     rows = []
     for engine, precision in variants:

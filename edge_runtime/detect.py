@@ -14,28 +14,54 @@ from fer_edge.edge_runtime.vocabulary import Face
 
 
 class Detector(Protocol):
-    """Finds faces in one gray picture, without memory of the one before."""
+    """Finds faces in one gray picture, without memory of the one before; `looks` is False where it only says so."""
 
     name: str
+    looks: bool
 
     def find(self, gray: NDArray[np.uint8], min_side: int) -> list[Face]:
         """Faces of at least `min_side` pixels in (H, W) uint8; scores are on the detector's own scale."""
         ...
 
 
-def open_detector(model: Path | None = None) -> Detector:
-    """Haar's frontal cascade out of OpenCV, or YuNet when its model file is given.
+def open_detector(word: str | None = None, model: Path | None = None) -> Detector:
+    """The detector that `word` names.
+
+    Args:
+        word: `haar` (OpenCV's cascade), `yunet`, `region:X0,Y0,X1,Y1` or `none` (the frame is the face); None is YuNet
+            where its model file is given, else Haar.
+        model: YuNet's file; None is the one that `fer-edge models fetch yunet` put into the cache.
 
     Raises:
-        EngineError: the model file is missing or not YuNet's, or this OpenCV has no cascades.
+        EngineError: an unknown word, the model file is missing or not YuNet's, or this OpenCV has no cascades.
     """
-    if model is None:
+    word = word or ("yunet" if model is not None else "haar")
+    if model is not None and word != "yunet":
+        raise EngineError(f"--detector-model is YuNet's file; with --detector {word} leave it away")
+    if word == "haar":
         from fer_edge.edge_runtime.detect_haar import HaarDetector
 
         return HaarDetector()
-    from fer_edge.edge_runtime.detect_yunet import YunetDetector
+    if word == "yunet":
+        from fer_edge.edge_runtime.detect_yunet import YunetDetector
 
-    return YunetDetector(model)
+        return YunetDetector(model or _fetched("yunet"))
+    if word == "none" or word.startswith("region:"):
+        from fer_edge.edge_runtime.detect_fixed import FixedDetector, parse_region
+
+        return FixedDetector(None if word == "none" else parse_region(word.removeprefix("region:")))
+    raise EngineError(f"unknown detector {word!r}; choose haar, yunet, region:X0,Y0,X1,Y1 or none")
+
+
+def _fetched(name: str) -> Path:
+    from fer_edge.edge_runtime.detector_models import cached_path
+
+    path = cached_path(name)
+    if not path.is_file():
+        raise EngineError(
+            f"{name}'s model is not here ({path}); run: fer-edge models fetch {name}, or give --detector-model"
+        )
+    return path
 
 
 def iou(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:

@@ -18,6 +18,7 @@ class HaarDetector:
     """Scores are the number of neighbouring windows that agreed."""
 
     name = "haar"
+    looks = True
 
     def __init__(self, neighbours: int = 6) -> None:
         if not hasattr(cv2, "CascadeClassifier"):

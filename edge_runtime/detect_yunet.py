@@ -13,12 +13,14 @@ _TO_HAAR_SIDE = 0.92
 """Haar's side over YuNet's longer side: 0.91 in the median on two clips and 0.92 on FER-2013, where Haar's squares are
 0.97 of the whole crop. So either detector gives the model what it was trained on."""
 _STRIDE = 32
+_KEPT_SIZES = 4
 
 
 class YunetDetector:
     """Scores are 0 to 1."""
 
     name = "yunet"
+    looks = True
 
     def __init__(self, model: Path, score_threshold: float = 0.6) -> None:
         if not model.is_file():
@@ -28,7 +30,7 @@ class YunetDetector:
                 str(model), "", (_STRIDE, _STRIDE), score_threshold, nms_threshold=0.3, top_k=200
             )
             self._size = (0, 0)
-            self._bgr = np.zeros((0, 0, 3), np.uint8)
+            self._buffers: dict[tuple[int, int], NDArray[np.uint8]] = {}
             self.find(np.zeros((64, 64), np.uint8), 8)
         except cv2.error as error:
             raise EngineError(
@@ -38,20 +40,27 @@ class YunetDetector:
     def find(self, gray: NDArray[np.uint8], min_side: int) -> list[Face]:
         """Faces of at least `min_side` pixels in (H, W) uint8."""
         height, width = gray.shape
-        self._fit(width, height)
-        view = self._bgr[:height, :width]
-        view[:] = gray[:, :, None]
-        _, rows = self._net.detect(self._bgr)
+        bgr = self._fitting(width, height)
+        bgr[:height, :width] = gray[:, :, None]
+        _, rows = self._net.detect(bgr)
         faces = [] if rows is None else [_face(row) for row in rows]
         return [f for f in faces if f.box_xyxy[2] - f.box_xyxy[0] >= min_side]
 
-    def _fit(self, width: int, height: int) -> None:
-        """A buffer whose sides are multiples of the network's stride; what the picture does not fill stays black."""
+    def _fitting(self, width: int, height: int) -> NDArray[np.uint8]:
+        """A buffer whose sides are multiples of the network's stride; what the picture does not fill stays black.
+
+        Scans and looks around a face alternate between two sizes, so the buffers of both are kept.
+        """
         padded = (-(-width // _STRIDE) * _STRIDE, -(-height // _STRIDE) * _STRIDE)
+        key = (width, height)
+        if key not in self._buffers:
+            if len(self._buffers) >= _KEPT_SIZES:
+                self._buffers.clear()
+            self._buffers[key] = np.zeros((padded[1], padded[0], 3), np.uint8)
         if padded != self._size:
             self._size = padded
-            self._bgr = np.zeros((padded[1], padded[0], 3), np.uint8)
             self._net.setInputSize(padded)
+        return self._buffers[key]
 
 
 def _face(row: np.ndarray) -> Face:

@@ -2,7 +2,7 @@
 
 A full scan is made on the frame shrunk to `scan_width`. In between, a square of twice a face's side is scaled so that
 the face is about `FACE_PIXELS` wide: either detector then costs well under a millisecond on a desktop core. Owns the
-track ids. For photos, which have nothing to do with each other, every frame is scanned and nothing is followed.
+track ids, which a face keeps when it is out of sight for a moment. For photos, which have nothing to do with each other, every frame is scanned and nothing is followed.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,15 @@ from fer_edge.edge_runtime.vocabulary import Face
 FACE_PIXELS = 40
 _REGION = 2 * FACE_PIXELS
 _SAME_FACE_IOU = 0.3
+_SAME_SIZE = 1.6
+"""A face that comes back is the one that was lost if its centre is within a side and its side within this factor."""
 
 
 @dataclass(slots=True)
 class _Track:
     face: Face
     misses: int = 0
+    lost_at: int = 0
 
 
 class FaceFollower:
@@ -34,7 +37,10 @@ class FaceFollower:
         scan_width: full scans are made on frames shrunk to this width, in pixels.
         min_face: smallest face in a full scan, in pixels of the shrunk frame.
         scan_every: frames from one full scan to the next; 1 scans every frame and follows nothing.
-        max_misses: frames for which a face may be out of sight before its track ends.
+        max_misses: frames for which a face that is out of sight is looked for around its last place.
+        recall_frames: frames after that for which a face that a scan finds near there gets its old id back.
+
+    `scan_every` may be changed between frames; `full_scans` and `looks` (around a last place) count what was done.
     """
 
     def __init__(
@@ -45,22 +51,28 @@ class FaceFollower:
         min_face: int = 24,
         scan_every: int = 15,
         max_misses: int = 8,
+        recall_frames: int = 30,
     ) -> None:
         self._detector = detector
         self._scan_width, self._min_face = scan_width, min_face
-        self._scan_every, self._max_misses = scan_every, max_misses
+        self.scan_every, self._max_misses, self._recall_frames = scan_every, max_misses, recall_frames
         self._tracks: list[_Track] = []
+        self._lost: list[_Track] = []
+        self._frames = 0
         self._since_scan = scan_every
         self._next_id = 1
-        self.full_scans = 0
+        self._small = np.empty((0, 0), np.uint8)
+        self._near = np.empty((_REGION, _REGION), np.uint8)
+        self.full_scans = self.looks = 0
 
     def find(self, gray: NDArray[np.uint8]) -> list[Face]:
         """Faces in sight in this frame, with track ids (None when nothing is followed)."""
-        if self._scan_every == 1:
+        if self.scan_every == 1:
             return self._scan(gray)
+        self._frames += 1
         self._since_scan += 1
         lost = any(track.misses for track in self._tracks)
-        if self._since_scan >= self._scan_every or (lost and self._since_scan >= max(2, self._scan_every // 4)):
+        if self._since_scan >= self.scan_every or (lost and self._since_scan >= max(2, self.scan_every // 4)):
             self._since_scan = 0
             self._match(self._scan(gray))
         else:
@@ -78,9 +90,15 @@ class FaceFollower:
             if not (0 <= x0 + x1 < 2 * width and 0 <= y0 + y1 < 2 * height):
                 track.misses += 1  # its centre has left the frame; what is seen there is the repeated edge
             doubled = any(iou(track.face.box_xyxy, other.face.box_xyxy) > 0.5 for other in kept)
-            if track.misses <= self._max_misses and not doubled:
+            if doubled:
+                continue
+            if track.misses <= self._max_misses:
                 kept.append(track)
+            else:
+                track.lost_at = self._frames
+                self._lost.append(track)
         self._tracks = kept
+        self._lost = [t for t in self._lost if self._frames - t.lost_at <= self._recall_frames]
 
     def _scan(self, gray: NDArray[np.uint8]) -> list[Face]:
         self.full_scans += 1
@@ -89,8 +107,10 @@ class FaceFollower:
         if scale <= 1:
             return self._detector.find(gray, self._min_face)
         size = (self._scan_width, max(1, round(height / scale)))
-        small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-        return [_scaled(face, scale, 0, 0) for face in self._detector.find(small, self._min_face)]  # type: ignore[arg-type]
+        if self._small.shape != size[::-1]:
+            self._small = np.empty(size[::-1], np.uint8)
+        cv2.resize(gray, size, dst=self._small, interpolation=cv2.INTER_AREA)
+        return [_scaled(face, scale, 0, 0) for face in self._detector.find(self._small, self._min_face)]
 
     def _match(self, found: list[Face]) -> None:
         """Give each scanned face the id of the track it overlaps most, best pairs first; the rest are new."""
@@ -116,8 +136,15 @@ class FaceFollower:
                 track.misses += 1
         for fi, face in enumerate(found):
             if fi not in taken_faces:
-                self._tracks.append(_Track(_with_id(face, self._next_id)))
-                self._next_id += 1
+                self._tracks.append(_Track(_with_id(face, self._old_or_new_id(face))))
+
+    def _old_or_new_id(self, face: Face) -> int:
+        for lost in reversed(self._lost):
+            if _may_be_the_same(lost.face, face) and lost.face.track_id is not None:
+                self._lost.remove(lost)
+                return lost.face.track_id
+        self._next_id += 1
+        return self._next_id - 1
 
     def _follow(self, gray: NDArray[np.uint8], track: _Track) -> None:
         x0, y0, x1, y1 = box = track.face.box_xyxy
@@ -128,14 +155,23 @@ class FaceFollower:
             track.misses += 1
             return
         scale = region.shape[0] / _REGION
-        small = cv2.resize(region, (_REGION, _REGION), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
+        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+        cv2.resize(region, (_REGION, _REGION), dst=self._near, interpolation=method)
+        self.looks += 1
         left, top = (x0 + x1 - region.shape[0]) // 2, (y0 + y1 - region.shape[0]) // 2
-        near = [_scaled(f, scale, left, top) for f in self._detector.find(small, FACE_PIXELS // 2)]  # type: ignore[arg-type]
+        near = [_scaled(f, scale, left, top) for f in self._detector.find(self._near, FACE_PIXELS // 2)]
         best = max(near, key=lambda face: iou(face.box_xyxy, box), default=None)
         if best is None or iou(best.box_xyxy, box) < _SAME_FACE_IOU or best.box_xyxy[2] - best.box_xyxy[0] > 2 * side:
             track.misses += 1
         else:
             track.face, track.misses = _with_id(best, track.face.track_id), 0
+
+
+def _may_be_the_same(a: Face, b: Face) -> bool:
+    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = a.box_xyxy, b.box_xyxy
+    side, other = ax1 - ax0, bx1 - bx0
+    apart = max(abs(ax0 + ax1 - bx0 - bx1), abs(ay0 + ay1 - by0 - by1)) / 2
+    return apart < side and max(side, other) < _SAME_SIZE * min(side, other)
 
 
 def _scaled(face: Face, scale: float, left: int, top: int) -> Face:

@@ -16,7 +16,16 @@ FACE_SIDE = 48
 """Side in pixels of the square gray face that every model takes."""
 
 UNCERTAIN = "uncertain"
-"""The label of a face that the runtime will not name."""
+"""The label of a face that the runtime will not name; `Prediction.reason` says why."""
+
+
+class Doubt(StrEnum):
+    """Why a face is uncertain."""
+
+    SMALL = "small"
+    DARK = "dark"
+    BLURRED = "blurred"
+    UNSURE = "unsure"
 
 
 class Precision(StrEnum):
@@ -44,18 +53,25 @@ class Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the model says of one face: `logits` (7,) float32, `probabilities` (7,) float32, and the label."""
+    """What the model says of one face.
+
+    `logits` (7,) float32 are the model's for this frame alone; `probabilities` (7,) float32 are of the track, smoothed
+    where the source is a stream; `label` is what is shown; `reason` says why it is `uncertain`, else None.
+    """
 
     face: Face
     logits: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     label: str
+    reason: Doubt | None = None
 
     def __post_init__(self) -> None:
         if self.logits.shape != (len(EMOTIONS),):
             raise ValueError(f"expected logits ({len(EMOTIONS)},), got {self.logits.shape}")
         if self.label != UNCERTAIN and self.label not in EMOTIONS:
             raise ValueError(f"expected a label out of {EMOTIONS} or {UNCERTAIN!r}, got {self.label!r}")
+        if (self.label == UNCERTAIN) != (self.reason is not None):
+            raise ValueError(f"expected a reason with {UNCERTAIN!r} and with no other label, got {self.reason!r}")
 
     @property
     def confidence(self) -> float:
@@ -65,12 +81,20 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the pipeline says of one frame. `stage_ns` maps a stage to its time; `age_ms` is capture to label."""
+    """What the pipeline says of one frame.
+
+    `stage_ns` maps a stage to its time; `age_ms` is sensor to label; `clock_ns` is the source's own time (see `Frame`);
+    `gap_ms` is set on the first frame after the camera was away.
+    """
 
     frame_seq: int
     predictions: tuple[Prediction, ...]
     stage_ns: dict[str, int]
     age_ms: float
+    t_capture_ns: int
+    clock_ns: int
+    name: str | None = None
+    gap_ms: float | None = None
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,7 +17,10 @@ PACKAGES = ("fer_edge", *ORDER)
 THIRD_PARTY = {
     "fer_edge": set(),
     "devices": {"numpy", "cv2", "picamera2", "libcamera"},
-    "edge_runtime": {"numpy", "cv2", "ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino"},
+    "edge_runtime": {
+        *("numpy", "cv2", "ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino"),
+        *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "rich"),
+    },
     "train": {"numpy", "cv2", "tensorflow", "keras", "sklearn", "scipy", "matplotlib"},
     "calibration": {"numpy"},
     "convert": {
@@ -27,7 +30,10 @@ THIRD_PARTY = {
     "cli": {"typer", "rich"},
 }
 NOT_ON_THE_EDGE = ("tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx", "tf2onnx", "nncf")
-OPTIONAL_ON_THE_EDGE = ("onnxruntime", "openvino", "tflite_runtime", "picamera2", "libcamera")
+OPTIONAL_ON_THE_EDGE = (
+    *("onnxruntime", "openvino", "tflite_runtime", "picamera2", "libcamera"),
+    *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify"),
+)
 MAX_LINES = 300
 
 

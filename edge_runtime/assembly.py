@@ -1,0 +1,204 @@
+"""From a configuration to a running whole: the pipeline, its sinks, the servers beside it. Imports what is asked for."""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.devices.errors import EngineError, OutputError
+from fer_edge.devices.sources import ImageSource
+from fer_edge.edge_runtime.config import ConfigError, RunConfig
+from fer_edge.edge_runtime.labeller import Labeller
+from fer_edge.edge_runtime.pipeline import Pipeline
+from fer_edge.edge_runtime.quality import Gate
+from fer_edge.edge_runtime.runner import Runner
+from fer_edge.edge_runtime.sink import Sink
+from fer_edge.edge_runtime.steady import Steadiness
+from fer_edge.edge_runtime.vocabulary import Observation, Precision
+
+_PASSWORD = "FER_EDGE_MQTT_PASSWORD"
+
+
+class _Server(Protocol):
+    def close(self) -> None: ...
+
+
+def open_pipeline(config: RunConfig, say: Callable[[str], None]) -> Pipeline:
+    """The pipeline that the configuration asks for.
+
+    Raises:
+        FerEdgeError: anything of it that is not there.
+    """
+    if config.precision not in list(Precision):
+        raise EngineError(f"unknown precision {config.precision!r}; choose one of {', '.join(Precision)}")
+    from fer_edge.edge_runtime.bundle import Bundle
+
+    bundle = Bundle.open(config.bundle)
+    return Pipeline(
+        config.source,
+        bundle,
+        engine=config.engine,
+        precision=config.precision,
+        threads=config.threads,
+        detector=config.detector,
+        detector_model=config.detector_model,
+        gate=_gate(config, bundle.gate),
+        steadiness=Steadiness(config.smoothing_s, config.hysteresis, config.dwell_s),
+        scan_every=config.scan_every,
+        give_up_s=config.camera_timeout_s,
+        say=say,
+    )
+
+
+def _gate(config: RunConfig, stored: Gate | None) -> Gate | bool:
+    own = {
+        "min_side_px": config.min_side,
+        "min_brightness": config.min_brightness,
+        "min_sharpness": config.min_sharpness,
+        "min_margin": config.min_margin,
+    }
+    given = {name: value for name, value in own.items() if value is not None}
+    if not config.gate:
+        if given:
+            raise ConfigError(f"gate is off, and {', '.join(given)} given; leave one of them away")
+        return False
+    return replace(stored or Gate(), **given)
+
+
+class Outputs:
+    """The sinks and servers of a run."""
+
+    def __init__(self, config: RunConfig, runner: Runner) -> None:
+        self._config, self._runner = config, runner
+        self._servers: list[_Server] = []
+        self._photos: Labeller | None = None
+
+    @staticmethod
+    def check(config: RunConfig) -> None:
+        """Refuse what cannot be meant, before a camera is opened.
+
+        Raises:
+            OutputError: an output that is the source or another output.
+            ConfigError: options that contradict each other.
+        """
+        taken = [Path(config.source).resolve()]
+        for output in (config.save, config.jsonl, config.csv):
+            if output is not None:
+                if output.resolve() in taken:
+                    raise OutputError(f"{output} is the source or another output; writing it would destroy that")
+                taken.append(output.resolve())
+        if config.aggregate and (config.save or config.show):
+            raise ConfigError("aggregate gives out no faces; leave save and show away")
+        if config.aggregate and not (config.jsonl or config.csv or config.mqtt or config.web or config.metrics):
+            raise ConfigError("aggregate needs somewhere to give its counts; add jsonl, csv, mqtt, web or metrics")
+
+    def open(self) -> list[str]:
+        """Start them all; gives a line for each server that says where it is.
+
+        Raises:
+            OutputError: a file, address or broker that cannot be used.
+        """
+        c, status = self._config, self._runner.monitor.status
+        sinks: list[Any] = []
+        rotation = {"max_bytes": round(c.rotate_mb * 1e6) if c.rotate_mb else None, "keep": c.rotate_keep}
+        if c.jsonl:
+            from fer_edge.edge_runtime.sink_jsonl import JsonlSink
+
+            sinks.append(JsonlSink(c.jsonl, **rotation))
+        if c.csv:
+            from fer_edge.edge_runtime.sink_csv import CsvSink
+
+            sinks.append(CsvSink(c.csv, aggregate=c.aggregate, **rotation))
+        if c.mqtt:
+            sinks.append(_mqtt(c, status))
+        if c.aggregate:
+            from fer_edge.edge_runtime.aggregate import Aggregated
+
+            sinks = [Aggregated(sink, live=self._runner.pipeline.source.live) for sink in sinks]
+        if c.save:
+            sinks.append(self._save(c.save))
+        told = []
+        if c.metrics:
+            from fer_edge.edge_runtime.metrics import metrics_server
+
+            self._servers.append(metrics_server(c.metrics, status))
+            told.append(f"metrics: http://{c.metrics}/metrics")
+        if c.web:
+            sink, url = self._web(c.web, status)
+            sinks.append(sink)
+            told.append(f"page: {url}")
+        self._runner.add(sinks)
+        return told
+
+    def close(self) -> None:
+        """Stop the servers; the runner closes the sinks."""
+        for server in self._servers:
+            server.close()
+
+    def _save(self, path: Path) -> Sink:
+        from fer_edge.edge_runtime.sink_video import SaveSink
+
+        source = self._runner.pipeline.source
+        photos = len(source) if isinstance(source, ImageSource) else 1
+        return SaveSink(path, still=source.still, live=source.live, fps=source.fps, photos=photos)
+
+    def _web(self, address: str, status: Callable[[], dict[str, Any]]) -> tuple[Sink, str]:
+        from fer_edge.edge_runtime.web_app import build_app
+        from fer_edge.edge_runtime.web_server import WebServer, parse_address, token_for
+        from fer_edge.edge_runtime.web_sink import WebSink
+
+        host, port = parse_address(address)
+        token = token_for(host, self._config.web_token_file)
+        faces = not self._config.aggregate
+        sink = WebSink(pictures=faces)
+        app = build_app(sink, status, self._label_photo, token=token, show_faces=faces)
+        server = WebServer(app, host, port)
+        self._servers.append(server)
+        return sink, server.url
+
+    def _label_photo(self, bgr: NDArray[np.uint8]) -> Observation:
+        """An uploaded photo by the same bundle, engine and gate; its engine starts with the first upload."""
+        import time
+
+        from fer_edge.devices.source_images import photo_frame
+
+        if self._photos is None:
+            c = self._config
+            self._photos = Labeller(
+                self._runner.pipeline.bundle,
+                still=True,
+                engine=c.engine,
+                precision=c.precision,
+                threads=c.threads,
+                detector=c.detector if c.detector in ("haar", "yunet") else None,
+                detector_model=c.detector_model,
+                gate=self._runner.pipeline.labeller.gate,
+            )
+        return self._photos.observe(photo_frame(bgr, 0, time.monotonic_ns(), None))
+
+
+def _mqtt(config: RunConfig, status: Callable[[], dict[str, Any]]) -> Any:
+    from fer_edge.edge_runtime.sink_mqtt import MqttSink
+
+    password = os.environ.get(_PASSWORD)
+    if config.mqtt_password_file:
+        try:
+            password = config.mqtt_password_file.read_text(encoding="utf-8").splitlines()[0]
+        except (OSError, IndexError, UnicodeDecodeError):
+            raise ConfigError(f"{config.mqtt_password_file} holds no password that can be read") from None
+    assert config.mqtt is not None
+    return MqttSink(
+        config.mqtt,
+        topic=config.mqtt_topic or f"fer-edge/{socket.gethostname()}",
+        status=status,
+        ca=config.mqtt_ca,
+        password=password,
+        discovery=config.mqtt_discovery,
+        heartbeat_s=config.mqtt_heartbeat_s,
+        faces=not config.aggregate,
+    )

@@ -1,0 +1,48 @@
+"""Words to systemd: ready, status, and the watchdog that is petted from the loop after a fresh frame."""
+
+import os
+import time
+from typing import Any
+
+_PET_EVERY_S = 1.0
+
+
+class Notifier:
+    """Says nothing where systemd does not listen (no NOTIFY_SOCKET)."""
+
+    def __init__(self) -> None:
+        self._systemd: Any = None
+        self._ready = False
+        self._petted_s = 0.0
+        if os.environ.get("NOTIFY_SOCKET"):
+            from sdnotify import SystemdNotifier
+
+            self._systemd = SystemdNotifier()
+
+    def frame(self, status: str) -> None:
+        """A frame was labelled: ready on the first, then the watchdog and the status line about once a second."""
+        if self._systemd is None:
+            return
+        now = time.monotonic()
+        if not self._ready:
+            self._ready = True
+            self._systemd.notify("READY=1")
+        if now - self._petted_s >= _PET_EVERY_S:
+            self._petted_s = now
+            self._systemd.notify(f"WATCHDOG=1\nSTATUS={status}")
+
+    def say(self, text: str) -> None:
+        """A status line between frames: the camera is away."""
+        if self._systemd is not None:
+            self._systemd.notify(f"STATUS={text}")
+
+    def reloading(self) -> None:
+        """The configuration is read again; ready comes with the next frame."""
+        if self._systemd is not None:
+            self._ready = False
+            self._systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """The run ends."""
+        if self._systemd is not None:
+            self._systemd.notify("STOPPING=1")

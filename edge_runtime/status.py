@@ -1,0 +1,129 @@
+"""What a run looks like from outside: counts, percentiles by stage, camera, machine; one dict that all outputs share."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer_edge import __version__
+from fer_edge.devices.fresh import CaptureCounts, FreshFrames
+from fer_edge.edge_runtime.labeller import STAGES
+from fer_edge.edge_runtime.latency import summarize
+from fer_edge.edge_runtime.vocabulary import Observation
+
+if TYPE_CHECKING:
+    from fer_edge.edge_runtime.pipeline import Pipeline
+
+_KEPT_FRAMES = 10_000
+_RATE_WINDOW_NS = 5_000_000_000
+_CAMERA = tuple(field.name for field in fields(CaptureCounts))
+
+
+class Summary:
+    """Counts, and percentiles over the last 10,000 frames, so that a run of months stays as small. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.frames = self.faces = 0
+        self.labels: Counter[str] = Counter()
+        self._ns = np.zeros((_KEPT_FRAMES, len(STAGES) + 1), np.int64)
+        self._at_ns = np.zeros(_KEPT_FRAMES, np.int64)
+        self._lock = threading.Lock()
+
+    def put(self, observation: Observation) -> None:
+        """Count one frame."""
+        with self._lock:
+            row = self.frames % _KEPT_FRAMES
+            self.frames += 1
+            self.faces += len(observation.predictions)
+            for prediction in observation.predictions:
+                self.labels[prediction.label] += 1
+            for column, stage in enumerate(STAGES):
+                self._ns[row, column] = observation.stage_ns[stage]
+            self._ns[row, -1] = int(observation.age_ms * 1e6)
+            self._at_ns[row] = time.monotonic_ns()
+
+    def stages(self) -> dict[str, dict[str, float | int | None]]:
+        """`latency.summarize` by stage."""
+        with self._lock:
+            kept = self._ns[: self.frames].copy()
+        return {stage: summarize(kept[:, column]) for column, stage in enumerate(STAGES)}
+
+    def age(self) -> dict[str, float | int | None]:
+        """`latency.summarize` of sensor to label."""
+        with self._lock:
+            kept = self._ns[: self.frames, -1].copy()
+        return summarize(kept)
+
+    def frames_per_second(self) -> float | None:
+        """Rate of the pipeline itself: frames over the time spent from capture to label."""
+        with self._lock:
+            spent = self._ns[: self.frames, STAGES.index("total")]
+            return len(spent) / int(spent.sum()) * 1e9 if spent.any() else None
+
+    def recent_rate(self) -> float | None:
+        """Labelled frames a second over the last five; None before there were two."""
+        now = time.monotonic_ns()
+        with self._lock:
+            at = self._at_ns[: self.frames]
+            recent = at[at > now - _RATE_WINDOW_NS]
+        span = now - int(recent.min()) if len(recent) > 1 else 0
+        return len(recent) / span * 1e9 if span else None
+
+
+class Monitor:
+    """Everything that is known of a running pipeline.
+
+    Args:
+        pipeline: what runs.
+        health: gives `{"temp_c", "throttled", "clock_mhz"}` with None for what is not known.
+        sinks: gives each outlet's counts by its sink's name.
+    """
+
+    def __init__(
+        self, pipeline: "Pipeline", health: Callable[[], dict[str, Any]], sinks: Callable[[], dict[str, Any]]
+    ) -> None:
+        self.summary = Summary()
+        self._pipeline, self._health, self._sinks = pipeline, health, sinks
+        self._started_s = time.monotonic()
+        self.ended = False
+
+    def state(self) -> str:
+        """`starting` before the first frame, `live`, `away` while the camera gives nothing, `ended`."""
+        if self.ended:
+            return "ended"
+        source = self._pipeline.source
+        if isinstance(source, FreshFrames) and source.away:
+            return "away"
+        return "live" if self.summary.frames else "starting"
+
+    def status(self) -> dict[str, Any]:
+        """The whole picture, ready for JSON; what was not measured is None."""
+        p, summary = self._pipeline, self.summary
+        follower = p.labeller.follower
+        camera = p.source.as_dict() if isinstance(p.source, FreshFrames) else dict.fromkeys(_CAMERA)
+        return {
+            "state": self.state(),
+            "version": __version__,
+            "source": p.source.name,
+            "bundle": {"name": p.bundle.name, "sha256": p.bundle.sha256},
+            "engine": f"{p.engine.spec.engine}/{p.engine.spec.precision}",
+            "detector": p.detector.name,
+            "uptime_s": round(time.monotonic() - self._started_s, 3),
+            "frames": summary.frames,
+            "faces": summary.faces,
+            "labels": dict(summary.labels),
+            "fps": summary.recent_rate(),
+            "age_ms": summary.age(),
+            "stages": summary.stages(),
+            "camera": camera,
+            "scan_every": follower.scan_every,
+            "full_scans": follower.full_scans,
+            "looks": follower.looks,
+            "health": self._health(),
+            "labels_changed": p.labeller.steady.counts.as_dict(),
+            "sinks": self._sinks(),
+        }
