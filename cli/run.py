@@ -39,10 +39,11 @@ def run(config: Path | None = None, print_config: bool = False, **given: Any) ->
 
 
 def _effective(config: Path | None, flags: dict[str, Any]) -> RunConfig:
-    made = RunConfig().with_given((load_config(config) if config else {}) | flags)
-    if not made.source:
-        raise ConfigError("no source; give a photo, clip or camera, or source = … in the file of --config")
-    return made
+    given = (load_config(config) if config else {}) | flags
+    if "source" not in given:
+        raise typer.BadParameter("give a photo, clip or camera here, or source = … in the file of --config",
+                                 param_hint="source")  # fmt: skip
+    return RunConfig(**given)
 
 
 def _run_once(config: RunConfig, reload: threading.Event) -> bool:

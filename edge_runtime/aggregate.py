@@ -85,7 +85,7 @@ class Aggregated:
 
     Args:
         inner: what takes the minutes.
-        live: the source's clock is the monotonic one, and minutes are those of UTC; else those of a clip.
+        live: minutes are those of UTC, unless the source has a clock of its own; else they count from the first frame.
     """
 
     needs_pixels = False
@@ -94,6 +94,7 @@ class Aggregated:
         self.name = inner.name
         self._inner, self._live = inner, live
         self._minute: _Minute | None = None
+        self._first_ns: int | None = None
         self._last_ns = self._step_ns = 0
         self._labels: Counter[str] = Counter()
         self._ready: deque[MinuteCounts] = deque(maxlen=_KEPT_MINUTES)
@@ -105,6 +106,10 @@ class Aggregated:
             OutputError: a minute cannot be written; the last 60 such are kept and tried again.
         """
         now_ns = observation.clock_ns
+        if self._first_ns is None:
+            self._first_ns = now_ns
+            # A replay that is read as fast as it can be is live, and its minutes are not those of the wall.
+            self._live = self._live and now_ns == observation.t_capture_ns
         if self._minute is None or observation.gap_ms is not None or now_ns < self._last_ns:
             self._finish_unless_holds(now_ns)
         else:
@@ -170,7 +175,7 @@ class Aggregated:
             self._ready.popleft()
 
     def _minute_of(self, t_ns: int) -> _Minute:
-        offset_ns = time.time_ns() - time.monotonic_ns() if self._live else 0
+        offset_ns = time.time_ns() - time.monotonic_ns() if self._live else -(self._first_ns or 0)
         start_ns = (t_ns + offset_ns) // _MINUTE_NS * _MINUTE_NS - offset_ns
         return _Minute(start_ns, start_ns + _MINUTE_NS)
 
@@ -179,7 +184,7 @@ class Aggregated:
             # Half a minute on, because the two clocks are not read at one instant and the start is a border.
             start = wall_time(minute.start_ns + _MINUTE_NS // 2, "minutes")
         else:
-            start = "{:02d}:{:02d}".format(*divmod(minute.start_ns // _MINUTE_NS, 60))
+            start = "{:02d}:{:02d}".format(*divmod((minute.start_ns - (self._first_ns or 0)) // _MINUTE_NS, 60))
         return MinuteCounts(
             start,
             round(minute.watched_ns / 1e9, 3),

@@ -115,8 +115,10 @@ class Outputs:
 
             sinks.append(CsvSink(c.csv, aggregate=c.aggregate, **rotation))
         if c.mqtt:
-            sinks.append(_mqtt(c, status))
+            sinks.append(_mqtt(c, status, self._runner.say))
         if c.aggregate:
+            if self._runner.pipeline.source.still:
+                raise ConfigError("aggregate counts the minutes of a camera or clip; photos have none")
             from fer_edge.edge_runtime.aggregate import Aggregated
 
             sinks = [Aggregated(sink, live=self._runner.pipeline.source.live) for sink in sinks]
@@ -126,7 +128,7 @@ class Outputs:
         if c.metrics:
             from fer_edge.edge_runtime.metrics import metrics_server
 
-            self._servers.append(metrics_server(c.metrics, status))
+            self._servers.append(metrics_server(c.metrics, status, faces=not c.aggregate))
             told.append(f"metrics: http://{c.metrics}/metrics")
         if c.web:
             sink, url = self._web(c.web, status)
@@ -182,7 +184,7 @@ class Outputs:
         return self._photos.observe(photo_frame(bgr, 0, time.monotonic_ns(), None))
 
 
-def _mqtt(config: RunConfig, status: Callable[[], dict[str, Any]]) -> Any:
+def _mqtt(config: RunConfig, status: Callable[[], dict[str, Any]], say: Callable[[str], None]) -> Any:
     from fer_edge.edge_runtime.sink_mqtt import MqttSink
 
     password = os.environ.get(_PASSWORD)
@@ -201,4 +203,5 @@ def _mqtt(config: RunConfig, status: Callable[[], dict[str, Any]]) -> Any:
         discovery=config.mqtt_discovery,
         heartbeat_s=config.mqtt_heartbeat_s,
         faces=not config.aggregate,
+        say=say,
     )

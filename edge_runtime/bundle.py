@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fer_edge.devices.errors import BundleError
 from fer_edge.edge_runtime.preprocess import PREPROCESSING_ID
+from fer_edge.edge_runtime.quality import Gate
 from fer_edge.edge_runtime.quantization import Quantization
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE, Precision
 
@@ -68,7 +69,10 @@ class Golden:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A bundle whose manifest holds and whose files are present and unaltered."""
+    """A bundle whose manifest holds and whose files are present and unaltered.
+
+    `gate` says which faces are labelled `uncertain`; None in bundles whose maker had no faces to learn it from.
+    """
 
     path: Path
     name: str
@@ -76,6 +80,7 @@ class Bundle:
     variants: tuple[Variant, ...]
     manifest: dict[str, Any]
     sha256: str
+    gate: Gate | None = None
 
     @classmethod
     def open(cls, path: Path | str | None = None) -> "Bundle":
@@ -103,7 +108,8 @@ class Bundle:
             _check_contract(manifest, folder)
             variants = tuple(_variant(v) for v in manifest["variants"])
             others = [_file(manifest["golden"]), _file(manifest["report"])]
-            bundle = cls(folder, manifest["name"], float(manifest["face_margin"]), variants, manifest, digest)
+            gate = _gate(manifest, folder)
+            bundle = cls(folder, manifest["name"], float(manifest["face_margin"]), variants, manifest, digest, gate)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BundleError(
                 f"{folder / 'bundle.json'} is not a valid manifest ({type(error).__name__}: {error})"
@@ -182,6 +188,16 @@ def _check_contract(manifest: dict[str, Any], folder: Path) -> None:
         raise BundleError(f"{folder}: the bundle lists no variants")
     if not 0 <= float(manifest["face_margin"]) <= 1:
         raise BundleError(f"{folder}: face_margin {manifest['face_margin']} is outside 0..1")
+
+
+def _gate(manifest: dict[str, Any], folder: Path) -> Gate | None:
+    """The gate, which older bundles lack."""
+    if manifest.get("gate") is None:
+        return None
+    try:
+        return Gate.from_dict(manifest["gate"])
+    except ValueError as error:
+        raise BundleError(f"{folder}: the gate in bundle.json does not hold: {error}") from error
 
 
 def _variant(entry: dict[str, Any]) -> Variant:

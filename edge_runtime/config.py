@@ -3,7 +3,7 @@
 A field here is a flag there; its name with dashes is the flag, with underscores the key of the file.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -76,10 +76,6 @@ class RunConfig:
             if (low is not None and value < low) or (high is not None and value > high) or value != value:
                 bounds = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
                 raise ConfigError(f"{f.name} is {value}; expected {bounds}")
-
-    def with_given(self, given: dict[str, Any]) -> "RunConfig":
-        """The same with other values for the keys that are given."""
-        return replace(self, **given)
 
 
 def load_config(path: Path) -> dict[str, Any]:

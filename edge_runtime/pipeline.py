@@ -17,6 +17,7 @@ from fer_edge.devices.frame import Frame, FrameSource
 from fer_edge.devices.sources import open_source
 from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.config import GIVE_UP_S
+from fer_edge.edge_runtime.engines import choose
 from fer_edge.edge_runtime.labeller import Labeller
 from fer_edge.edge_runtime.quality import Gate
 from fer_edge.edge_runtime.steady import Steadiness
@@ -55,6 +56,7 @@ class Pipeline:
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        choose(self.bundle, engine, Precision(precision))  # an engine that is not there is said before a camera opens
         named = isinstance(source, str | Path)
         self.source = open_source(str(source), give_up_s=give_up_s, say=say) if named else source
         try:

@@ -53,7 +53,7 @@ class Runner:
     """
 
     def __init__(self, pipeline: Pipeline, say: Callable[[str], None], notifier: Notifier | None = None) -> None:
-        self.pipeline, self._say = pipeline, say
+        self.pipeline, self.say = pipeline, say
         self._notifier = notifier or Notifier()
         self._health = HealthSampler()
         self._outlets: list[Outlet] = []
@@ -62,7 +62,7 @@ class Runner:
     def add(self, sinks: Iterable[Sink]) -> None:
         """Give these what is seen, each on a thread of its own."""
         lossless = not self.pipeline.source.live
-        self._outlets += [Outlet(sink, lossless=lossless, say=self._say) for sink in sinks]
+        self._outlets += [Outlet(sink, lossless=lossless, say=self.say) for sink in sinks]
 
     def run(
         self, *, max_frames: int | None = None, go_on: Callable[[Frame, Observation], bool] = lambda f, o: True
@@ -73,7 +73,7 @@ class Runner:
             SourceError: the camera is lost for good.
             OutputError: a clip's or photo's output cannot be written.
         """
-        cadence = ScanCadence(self.pipeline, self._say)
+        cadence = ScanCadence(self.pipeline, self.say)
         summary = self.monitor.summary
         for frame, observation in self.pipeline.with_frames():
             summary.put(observation)

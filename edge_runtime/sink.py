@@ -112,7 +112,9 @@ class Outlet:
     def as_dict(self) -> dict[str, Any]:
         """For the status."""
         c = self.counts
-        return {"written": c.written, "dropped": c.dropped, "failed": c.failed, "error": c.error}
+        # A sink may have a queue of its own behind this one, as the broker's client has.
+        dropped = c.dropped + getattr(self.sink, "dropped", 0)
+        return {"written": c.written, "dropped": dropped, "failed": c.failed, "error": c.error}
 
     def _work(self) -> None:
         try:

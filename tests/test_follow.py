@@ -102,7 +102,7 @@ def test_a_new_face_gets_a_new_id_at_the_next_scan() -> None:
 
 
 def test_an_id_is_never_given_twice() -> None:
-    follower = FaceFollower(BrightSquares(), scan_every=2, max_misses=0)
+    follower = FaceFollower(BrightSquares(), scan_every=2, max_misses=0, recall_frames=0)
     assert ids(follower.find(frame(LEFT))) == [1]
     for _ in range(2):
         assert follower.find(frame()) == []
@@ -118,7 +118,7 @@ def test_an_id_is_never_given_twice() -> None:
 def test_a_face_out_of_sight_is_dropped_after_max_misses(
     away: int, max_misses: int, same: bool, scan_every: int
 ) -> None:
-    follower = FaceFollower(BrightSquares(), scan_every=scan_every, max_misses=max_misses)
+    follower = FaceFollower(BrightSquares(), scan_every=scan_every, max_misses=max_misses, recall_frames=0)
     assert ids(follower.find(frame(LEFT))) == [1]
     for _ in range(away):
         assert follower.find(frame()) == []
@@ -137,7 +137,7 @@ def test_a_lost_face_is_scanned_for_before_its_time() -> None:
 
 
 def test_one_lost_face_does_not_take_the_other_with_it() -> None:
-    follower = FaceFollower(BrightSquares(), scan_every=15, max_misses=3)
+    follower = FaceFollower(BrightSquares(), scan_every=15, max_misses=3, recall_frames=0)
     assert ids(follower.find(frame(LEFT, RIGHT))) == [1, 2]
     assert [ids(follower.find(frame(RIGHT))) for _ in range(20)] == [[2]] * 20
     assert [ids(follower.find(frame(LEFT, RIGHT))) for _ in range(15)][-1] == [2, 3]

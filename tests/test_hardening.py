@@ -214,7 +214,7 @@ def test_passwords_in_addresses_are_not_shown() -> None:
     from fer_edge.devices.sources import open_source
 
     with pytest.raises(SourceError) as caught:
-        open_source("rtsp://admin:secret@127.0.0.1:9/live")
+        open_source("rtsp://admin:secret@127.0.0.1:9/live", give_up_s=5)
     assert "secret" not in str(caught.value)
 
 
