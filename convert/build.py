@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fer_edge.calibration.calibration_set import CalibrationFaces, CalibrationSet
 from fer_edge.convert import bundle_writer
 from fer_edge.convert.frozen import FrozenModel, load_frozen
+from fer_edge.convert.gate_run import gate_of_bundle
 from fer_edge.convert.inspection import inspect
 from fer_edge.convert.onnx import Target, quantize_onnx, this_target, write_onnx
 from fer_edge.convert.openvino import quantize_openvino, write_openvino
@@ -36,7 +37,7 @@ class RejectedError(ConversionError):
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made, the processor meant, and the gate.
+    """What is to be made, the processor meant, and what judges it.
 
     A format is an engine, made in all `precisions` that it has, or `engine/precision` for that one alone.
     """
@@ -97,6 +98,8 @@ def build_bundle(
             logits[name], golden_logits[name] = _replay(folder, entry, faces, golden)
         made = report(data, order.split, REFERENCE, reference, logits, order.max_drop_pp)
         _gate(made, out)
+        step("learning when a face is uncertain")
+        gate, made["gate"] = gate_of_bundle(run, data, order.split, folder, entries)
         bundle_writer.write_golden(folder, golden, golden_logits)
         bundle_writer.write_manifest(
             folder,
@@ -106,6 +109,7 @@ def build_bundle(
             calibration=calibration.id,
             training_run=run.identity(),
             target=str(target),
+            gate=gate,
         )
     return made
 

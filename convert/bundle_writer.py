@@ -12,6 +12,7 @@ from fer_edge.devices.files import sha256_of, write_json
 from fer_edge.devices.machine import cpu_info, versions
 from fer_edge.edge_runtime.bundle import GOLDEN_FILE, REPORT_FILE, SCHEMA
 from fer_edge.edge_runtime.preprocess import PREPROCESSING_ID
+from fer_edge.edge_runtime.quality import Gate
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE, Precision
 from fer_edge.train.synth import draw_face
 
@@ -68,6 +69,7 @@ def write_manifest(
     calibration: str | None,
     training_run: str | None,
     target: str,
+    gate: Gate | None = None,
 ) -> None:
     """Write report.json and, last of all, bundle.json."""
     write_json(folder / REPORT_FILE, made)
@@ -83,6 +85,7 @@ def write_manifest(
         "input": {"shape": [FACE_SIDE, FACE_SIDE], "dtype": "uint8"},
         "face_margin": FACE_MARGIN,
         "preprocessing": PREPROCESSING_ID,
+        "gate": None if gate is None else gate.as_dict(),
         "variants": variants,
         "golden": file_entry(folder / GOLDEN_FILE),
         "report": file_entry(folder / REPORT_FILE),

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,12 +61,12 @@ def _gate(config: RunConfig, stored: Gate | None) -> Gate | bool:
         "min_sharpness": config.min_sharpness,
         "min_margin": config.min_margin,
     }
-    given = {name: value for name, value in own.items() if value is not None}
+    given = [name for name, value in own.items() if value is not None]
     if not config.gate:
         if given:
             raise ConfigError(f"gate is off, and {', '.join(given)} given; leave one of them away")
         return False
-    return replace(stored or Gate(), **given)
+    return (stored or Gate()).with_overrides(**own)
 
 
 class Outputs:

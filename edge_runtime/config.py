@@ -43,7 +43,7 @@ class RunConfig:
     gate: bool = _option(True, "Call faces 'uncertain' that the bundle's gate doubts.")
     min_side: float | None = _option(None, "Of a face in pixels, in place of the bundle's.", 0, 10_000)
     min_brightness: float | None = _option(None, "Mean gray of a face, in place of the bundle's.", 0, 255)
-    min_sharpness: float | None = _option(None, "In place of the bundle's.", 0)
+    min_sharpness: float | None = _option(None, "In place of the bundle's.", 0, 1000)
     min_margin: float | None = _option(None, "Lead of the best emotion in probability, in place of the bundle's.", 0, 1)
     smoothing_s: float = _option(0.4, "Time constant of the average over a face's frames; 0: none.", 0, 60)
     hysteresis: float = _option(0.1, "Lead in probability that another label needs.", 0, 0.99)

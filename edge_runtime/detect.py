@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_edge.devices.errors import EngineError
 from fer_edge.edge_runtime.vocabulary import Face
 
 

@@ -15,7 +15,7 @@ from fer_edge.edge_runtime.detect import open_detector
 from fer_edge.edge_runtime.engines import open_engine
 from fer_edge.edge_runtime.follow import FaceFollower
 from fer_edge.edge_runtime.preprocess import face_pixels
-from fer_edge.edge_runtime.quality import Gate
+from fer_edge.edge_runtime.quality import Gate, side_px
 from fer_edge.edge_runtime.steady import Steadiness, SteadyLabels
 from fer_edge.edge_runtime.vocabulary import (
     EMOTIONS,
@@ -133,8 +133,7 @@ class Labeller:
     def _prediction(
         self, t_ns: int, face: Face, face_u8: NDArray[np.uint8], logits: NDArray[np.float32]
     ) -> Prediction:
-        x0, y0, x1, y1 = face.box_xyxy
-        doubt = self.gate.doubt_of_face(max(x1 - x0, y1 - y0), face_u8)
+        doubt = self.gate.doubt_of_face(side_px(face.box_xyxy), face_u8)
         if not self._still:
             probabilities, label, reason = self.steady.update(face.track_id, logits, doubt, t_ns)
             return Prediction(face, logits, probabilities, label, reason)

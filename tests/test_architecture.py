@@ -24,7 +24,7 @@ THIRD_PARTY = {
     "train": {"numpy", "cv2", "tensorflow", "keras", "sklearn", "scipy", "matplotlib"},
     "calibration": {"numpy"},
     "convert": {
-        *("numpy", "cv2", "scipy", "tensorflow", "keras", "ai_edge_litert"),
+        *("numpy", "scipy", "tensorflow", "keras", "ai_edge_litert"),
         *("onnx", "onnxruntime", "tf2onnx", "openvino", "nncf"),
     },
     "cli": {"typer", "rich"},
