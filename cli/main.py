@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fer_edge import __version__
-from fer_edge.cli import bench, calibrate, compare, convert, data, demo, doctor, run, train
+from fer_edge.cli import bench, calibrate, compare, convert, data, demo, doctor, models, run, service, train
 from fer_edge.devices.errors import FerEdgeError, needs_extra
 
 app = typer.Typer(
@@ -20,7 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a bug keeps its plain traceback
     add_completion=False,
 )
-app.add_typer(data.app, name="data")
+for _group in (data, models, service):
+    app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
 for _command in (demo, train, calibrate, convert, compare, run, bench, doctor):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 

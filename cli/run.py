@@ -15,6 +15,7 @@ import typer
 from fer_edge.edge_runtime.config import ConfigError, RunConfig, as_toml, load_config
 
 if TYPE_CHECKING:
+    from fer_edge.edge_runtime.notify import Notifier
     from fer_edge.edge_runtime.runner import Runner
 
 
@@ -27,15 +28,25 @@ def run(config: Path | None = None, print_config: bool = False, **given: Any) ->
     if print_config:
         print(as_toml(_effective(config, flags)), end="")
         return
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    from fer_edge.edge_runtime.notify import Notifier
+
+    signal.signal(signal.SIGTERM, _terminate)
     reload = _on_hangup() if config is not None else threading.Event()
     effective = _effective(config, flags)
-    while _run_once(effective, reload):
-        reload.clear()
-        try:
-            effective = _effective(config, flags)
-        except ConfigError as error:
-            _say(f"{error}; going on with the configuration from before")
+    notifier = Notifier()
+    try:
+        while _run_once(effective, reload, notifier):
+            reload.clear()
+            notifier.reloading()
+            try:
+                effective = _effective(config, flags)
+            except ConfigError as error:
+                _say(f"{error}; going on with the configuration from before")
+    except _Terminated:
+        print("stopped", flush=True)
+    finally:
+        notifier.stopping()
+    _leave_if_a_driver_hangs(0)
 
 
 def _effective(config: Path | None, flags: dict[str, Any]) -> RunConfig:
@@ -46,7 +57,7 @@ def _effective(config: Path | None, flags: dict[str, Any]) -> RunConfig:
     return RunConfig(**given)
 
 
-def _run_once(config: RunConfig, reload: threading.Event) -> bool:
+def _run_once(config: RunConfig, reload: threading.Event, notifier: "Notifier") -> bool:
     """One run; whether it ended because the configuration is to be read again."""
     from fer_edge.cli.screen_live import print_summary, screen_sink
     from fer_edge.devices.errors import SourceError
@@ -56,7 +67,7 @@ def _run_once(config: RunConfig, reload: threading.Event) -> bool:
 
     Outputs.check(config)
     pipeline = open_pipeline(config, _say)
-    runner = Runner(pipeline, _say)
+    runner = Runner(pipeline, _say, notifier)
     still, status = pipeline.source.still, runner.monitor.status
     ended: BaseException | None = None
     outputs = Outputs(config, runner)
@@ -75,17 +86,21 @@ def _run_once(config: RunConfig, reload: threading.Event) -> bool:
         ended = error  # a stop, a lost camera or a reader who left: what was seen so far is kept
     finally:
         final = runner.monitor.status()
-        outputs.close()
-        runner.close()
+        try:
+            runner.close()
+        finally:
+            outputs.close()
     if isinstance(ended, KeyboardInterrupt):
         print("stopped", flush=True)
     if runner.monitor.summary.frames:
         print_summary(runner.monitor.summary, still=still, status=final | {"sinks": runner.monitor.status()["sinks"]})
         if config.save:
             print(f"wrote {config.save}")
-    sys.stdout.flush()
-    _leave_if_a_driver_hangs(pipeline.source, ended)
     if ended is not None and not isinstance(ended, KeyboardInterrupt):
+        if isinstance(ended, SourceError) and _a_driver_hangs():
+            _say(str(ended))
+            notifier.stopping()
+            _leave_if_a_driver_hangs(1)
         raise ended
     return reload.is_set() and ended is None
 
@@ -102,21 +117,30 @@ def _announce(runner: "Runner", urls: list[str]) -> None:
         print(url, flush=True)
 
 
-def _leave_if_a_driver_hangs(source: Any, ended: BaseException | None) -> None:
+def _leave_if_a_driver_hangs(code: int) -> None:
     """A thread that sits in a driver's read cannot be ended, and the interpreter would go down under it."""
-    if getattr(source, "hangs", False):
-        if ended is not None and not isinstance(ended, KeyboardInterrupt):
-            print(f"fer-edge: {ended}", file=sys.stderr)
+    if _a_driver_hangs():
+        sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0 if ended is None or isinstance(ended, KeyboardInterrupt) else 1)
+        os._exit(code)
+
+
+def _a_driver_hangs() -> bool:
+    from fer_edge.devices.fresh import CAPTURE_THREAD
+
+    return any(thread.name == CAPTURE_THREAD for thread in threading.enumerate())
 
 
 def _say(text: str) -> None:
     print(f"fer-edge: {text}", file=sys.stderr, flush=True)
 
 
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: how a service is asked to end, so it is no failure, wherever it comes."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
 
 
 def _on_hangup() -> threading.Event:

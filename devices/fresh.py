@@ -13,6 +13,7 @@ from typing import Any
 from fer_edge.devices.errors import SourceError
 from fer_edge.devices.frame import Camera, Closing, Frame, FrameSource
 
+CAPTURE_THREAD = "capture"
 _AWAY_S = 1.0
 _BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 _POLL_S = 0.25
@@ -63,7 +64,7 @@ class FreshFrames(Closing):
         self._opened = self._ended = False
         self._error: BaseException | None = None
         self._last_s = time.monotonic()
-        self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=CAPTURE_THREAD, daemon=True)
         self._thread.start()
         try:
             with self._changed:
@@ -90,11 +91,6 @@ class FreshFrames(Closing):
             self._slot = None
             self._changed.notify_all()
         self._thread.join(_JOIN_S)
-
-    @property
-    def hangs(self) -> bool:
-        """Whether the capture thread is still inside a driver after `close`."""
-        return self._stop.is_set() and self._thread.is_alive()
 
     def as_dict(self) -> dict[str, Any]:
         """For the status."""

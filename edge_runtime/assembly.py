@@ -95,6 +95,10 @@ class Outputs:
             raise ConfigError("aggregate gives out no faces; leave save and show away")
         if config.aggregate and not (config.jsonl or config.csv or config.mqtt or config.web or config.metrics):
             raise ConfigError("aggregate needs somewhere to give its counts; add jsonl, csv, mqtt, web or metrics")
+        if config.web:
+            from fer_edge.edge_runtime.web_server import parse_address, token_for
+
+            token_for(parse_address(config.web)[0], config.web_token_file)
 
     def open(self) -> list[str]:
         """Start them all; gives a line for each server that says where it is.
@@ -157,7 +161,7 @@ class Outputs:
         token = token_for(host, self._config.web_token_file)
         faces = not self._config.aggregate
         sink = WebSink(pictures=faces)
-        app = build_app(sink, status, self._label_photo, token=token, show_faces=faces)
+        app = build_app(sink, status, self._label_photo, token=token, show_faces=faces, hosts=(host,))
         server = WebServer(app, host, port)
         self._servers.append(server)
         return sink, server.url

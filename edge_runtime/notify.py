@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 _PET_EVERY_S = 1.0
@@ -17,7 +18,13 @@ class Notifier:
         if os.environ.get("NOTIFY_SOCKET"):
             from sdnotify import SystemdNotifier
 
-            self._systemd = SystemdNotifier()
+            # Without debug it swallows every exception while it sends, a KeyboardInterrupt too.
+            self._systemd = SystemdNotifier(debug=True)
+
+    def _send(self, words: str) -> None:
+        if self._systemd is not None:
+            with suppress(OSError):  # systemd restarts itself now and then
+                self._systemd.notify(words)
 
     def frame(self, status: str) -> None:
         """A frame was labelled: ready on the first, then the watchdog and the status line about once a second."""
@@ -26,23 +33,20 @@ class Notifier:
         now = time.monotonic()
         if not self._ready:
             self._ready = True
-            self._systemd.notify("READY=1")
+            self._send("READY=1")
         if now - self._petted_s >= _PET_EVERY_S:
             self._petted_s = now
-            self._systemd.notify(f"WATCHDOG=1\nSTATUS={status}")
+            self._send(f"WATCHDOG=1\nSTATUS={status}")
 
     def say(self, text: str) -> None:
         """A status line between frames: the camera is away."""
-        if self._systemd is not None:
-            self._systemd.notify(f"STATUS={text}")
+        self._send(f"STATUS={text}")
 
     def reloading(self) -> None:
         """The configuration is read again; ready comes with the next frame."""
-        if self._systemd is not None:
-            self._ready = False
-            self._systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._ready = False
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The run ends."""
-        if self._systemd is not None:
-            self._systemd.notify("STOPPING=1")
+        self._send("STOPPING=1")

@@ -92,7 +92,6 @@ class Runner:
         Raises:
             FerEdgeError: the first outlet that could not finish.
         """
-        self._notifier.stopping()
         self.monitor.ended = True
         self.pipeline.close()
         self._health.close()
