@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _BOARD = ("board", "machine", "cpu", "int8_features", "usable_cores", "memory_bytes", "temp_c", "governor")
 _MOST_SIZES = 8
+_Rows = tuple[tuple[tuple[int, int], tuple[float, ...]], ...]
 
 
 def devices(
@@ -59,18 +60,26 @@ def _print_camera(camera: "CameraInfo", readable: tuple[str, ...]) -> None:
         return
     print(f"{camera.uri}  {camera.name}{driver}")
     usable = [f for f in camera.formats if f.fourcc in readable or not camera.uri.startswith("v4l2:")]
-    for name in sorted({f.fourcc for f in usable}, key=lambda n: readable.index(n) if n in readable else len(readable)):
-        _print_sizes(name, [f for f in usable if f.fourcc == name])
-    others = {f.fourcc for f in camera.formats} - {f.fourcc for f in usable}
+    for names, rows in _grouped(usable).items():
+        print(f"  {', '.join(names)}")
+        _print_sizes(rows)
+    others = sorted({f.fourcc for f in camera.formats} - {f.fourcc for f in usable})
     if others:
-        print(f"  {len(others)} other formats, which are not read")
+        print(f"  not read: {', '.join(others) if len(others) <= _MOST_SIZES else f'{len(others)} other formats'}")
 
 
-def _print_sizes(name: str, formats: "list[CameraFormat]") -> None:
-    for at, each in enumerate(formats[:_MOST_SIZES]):
-        rates = ", ".join(f"{fps:g}" for fps in each.fps)
-        size = "x".join(map(str, each.size))
-        line = f"  {name if at == 0 else '':<6}  {size:<10} {rates + ' fps' if rates else ''}"
+def _grouped(formats: "list[CameraFormat]") -> dict[tuple[str, ...], _Rows]:
+    """Sizes and rates by the names of those formats that have the same; most cameras have few such tables."""
+    by_name: dict[str, _Rows] = {}
+    for each in formats:
+        by_name[each.fourcc] = (*by_name.get(each.fourcc, ()), (each.size, each.fps))
+    return {tuple(name for name in by_name if by_name[name] == rows): rows for rows in by_name.values()}
+
+
+def _print_sizes(rows: _Rows) -> None:
+    for (width, height), rates in rows[:_MOST_SIZES]:
+        told = ", ".join(f"{fps:g}" for fps in rates)
+        line = f"    {f'{width}x{height}':<11}{told + ' fps' if told else ''}"
         print(line if len(line) <= 80 else line[:76].rpartition(",")[0] + ", ...")
-    if len(formats) > _MOST_SIZES:
-        print(f"{'':<10}and {len(formats) - _MOST_SIZES} sizes more")
+    if len(rows) > _MOST_SIZES:
+        print(f"    and {len(rows) - _MOST_SIZES} sizes more")

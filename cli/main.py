@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fer_edge import __version__
-from fer_edge.cli import bench, calibrate, compare, convert, data, demo, doctor, models, run, service, train
+from fer_edge.cli import bench, calibrate, compare, convert, data, demo, devices, doctor, models, run, service, train
 from fer_edge.devices.errors import FerEdgeError, needs_extra
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 for _group in (data, models, service):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
-for _command in (demo, train, calibrate, convert, compare, run, bench, doctor):
+for _command in (demo, train, calibrate, convert, compare, run, bench, doctor, devices):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 
 _EXTRA_OF = {

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fer_edge.edge_runtime.vocabulary import EMOTIONS, UNCERTAIN
-
 if TYPE_CHECKING:
     from fer_edge.devices.frame import Frame
     from fer_edge.edge_runtime.status import Summary
@@ -19,9 +17,10 @@ if TYPE_CHECKING:
 _REDRAW_S = 0.1
 _BAR_WIDTH = 20
 _KEPT_TRACKS = 1000
-_COLOURS = dict(
-    zip((*EMOTIONS, UNCERTAIN), ("red", "green", "magenta", "yellow", "white", "blue", "cyan", "bright_black"), strict=True)
-)  # fmt: skip
+_COLOURS = {
+    "angry": "red", "disgust": "green", "fear": "magenta", "happy": "yellow", "neutral": "white", "sad": "blue",
+    "surprise": "cyan", "uncertain": "bright_black",
+}  # fmt: skip
 
 
 class PhotoScreen:
@@ -110,7 +109,9 @@ class LiveScreen:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, show_header=False, caption=_caption(self._status()), caption_justify="left")
+        table = Table(
+            box=None, pad_edge=False, show_header=False, caption=_caption(self._status()), caption_justify="left"
+        )
         for justify in ("right", "left", "left", "right"):
             table.add_column(justify=justify, no_wrap=True)
         predictions = self._newest.predictions if self._newest else ()

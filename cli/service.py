@@ -31,7 +31,7 @@ def install(
 
     path = install_unit(_unit(config, name, user), name, folder or UNIT_FOLDER)
     print(f"wrote {path}; start it: systemctl daemon-reload && systemctl enable --now {name}")
-    print(f"look at it: systemctl status {name}; journalctl -fu {name}; after a change of {config}: systemctl reload {name}")
+    print(f"look at it: systemctl status {name}; journalctl -fu {name}; read {config} again: systemctl reload {name}")
 
 
 def _unit(config: Path, name: str, user: str | None) -> str:
@@ -40,7 +40,7 @@ def _unit(config: Path, name: str, user: str | None) -> str:
 
     effective = RunConfig(**load_config(config))  # a wrong key is said now, not in the journal
     if not effective.source:
-        raise ConfigError(f"{config} has no source; add one, such as source = \"picamera2:0\"")
+        raise ConfigError(f'{config} has no source; add one, such as source = "picamera2:0"')
     # The link in the environment's folder, not what it points to: the packages belong to the environment.
     python = Path(sys.executable).absolute()
     return service_unit(

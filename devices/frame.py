@@ -58,7 +58,9 @@ class FrameSource(Protocol):
     still: bool
     live: bool
     fps: float | None
-    damaged: int
+
+    @property
+    def damaged(self) -> int: ...
 
     def __enter__(self) -> Self: ...
 

@@ -50,9 +50,7 @@ class FreshFrames(Closing):
 
     still, live = False, True
 
-    def __init__(
-        self, camera: Camera, *, give_up_s: float, say: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, camera: Camera, *, give_up_s: float, say: Callable[[str], None] | None = None) -> None:
         self.name = camera.name
         self.fps: float | None = None
         self.counts = CaptureCounts()

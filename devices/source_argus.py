@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 
 from fer_edge.devices.buffer_pool import BufferPool
-from fer_edge.devices.camera_uri import fps, parse_uri, size
+from fer_edge.devices.camera_uri import Parser, fps, parse_uri, size
 from fer_edge.devices.errors import SourceError
 from fer_edge.devices.frame import Closing, Frame
 from fer_edge.devices.pixels import raw_shape, unpack
 
-OPTIONS = {"size": size, "fps": fps, "colour": bool}
+OPTIONS: dict[str, Parser] = {"size": size, "fps": fps, "colour": bool}
 _ELEMENT = "nvarguscamerasrc"
 _USUAL_SIZE, _USUAL_FPS = (1280, 720), 30.0
 
@@ -51,7 +51,9 @@ class ArgusSource(Closing):
         self.fps: float | None = uri.options.get("fps", _USUAL_FPS)
         self._colour = uri.options.get("colour", False)
         self._fourcc = "I420" if self._colour else "GREY"
-        self._shape = raw_shape(self._fourcc, *wanted)
+        shape = raw_shape(self._fourcc, *wanted)
+        assert shape is not None  # neither format is compressed
+        self._shape = shape
         self._pool = BufferPool()
         line = pipeline(int(uri.target or 0), wanted, self.fps or _USUAL_FPS, colour=self._colour)
         self._capture = cv2.VideoCapture(line, cv2.CAP_GSTREAMER)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.buffer_pool import BufferPool
+from fer_edge.devices.camera_uri import Parser, parse_uri, size
 from fer_edge.devices.camera_uri import fps as camera_fps
-from fer_edge.devices.camera_uri import parse_uri, size
 from fer_edge.devices.drawn_face import EXPRESSIONS, Canvas, Expression, Person, draw, random_person
 from fer_edge.devices.errors import SourceError
 from fer_edge.devices.frame import Closing, Frame
@@ -40,7 +40,7 @@ def _faces(text: str) -> int:
     return int(text)
 
 
-OPTIONS = {"size": size, "fps": _rate, "faces": _faces, "seed": int, "frames": int}
+OPTIONS: dict[str, Parser] = {"size": size, "fps": _rate, "faces": _faces, "seed": int, "frames": int}
 
 
 class FakeSource(Closing):

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 
 from fer_edge.devices.buffer_pool import BufferPool
-from fer_edge.devices.camera_uri import CameraUri, fps, parse_uri, size
+from fer_edge.devices.camera_uri import CameraUri, Parser, fps, parse_uri, size
 from fer_edge.devices.capture_clock import capture_time_ns
 from fer_edge.devices.errors import SourceError
 from fer_edge.devices.frame import Closing, Frame
 
-OPTIONS = {"size": size, "fps": fps, "lores": size, "colour": bool}
+OPTIONS: dict[str, Parser] = {"size": size, "fps": fps, "lores": size, "colour": bool}
 _USUAL_SIZE = (1296, 972)
 _USUAL_FPS = 30.0
 _LORES_WIDTH = 640

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from fer_edge.devices.buffer_pool import BufferPool
-from fer_edge.devices.camera_uri import CameraUri, fps, parse_uri, size
+from fer_edge.devices.camera_uri import CameraUri, Parser, fps, parse_uri, size
 from fer_edge.devices.capture_clock import capture_time_ns
 from fer_edge.devices.errors import SourceError
 from fer_edge.devices.frame import Closing, Frame
@@ -38,7 +38,7 @@ def _format(text: str) -> str:
     return text.upper()
 
 
-OPTIONS = {"size": size, "fps": fps, "format": _format, "colour": bool}
+OPTIONS: dict[str, Parser] = {"size": size, "fps": fps, "format": _format, "colour": bool}
 
 
 class V4l2Source(Closing):
@@ -100,7 +100,7 @@ class V4l2Source(Closing):
         ok, raw = self._capture.retrieve(buffer)
         if not ok or (self._shape and raw.shape != self._shape):
             return None
-        return unpack(self._fourcc, raw, self._pool, colour=self._colour)
+        return unpack(self._fourcc, raw, self._pool, colour=self._colour)  # type: ignore[arg-type]
 
     def _negotiate(self, uri: CameraUri) -> str:
         """Set format and size; the rate comes last, since OpenCV sets it anew with every other setting."""

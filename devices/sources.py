@@ -28,9 +28,7 @@ EXPECTED = (
 )
 
 
-def open_source(
-    word: str, *, give_up_s: float, say: Callable[[str], None] | None = None
-) -> FrameSource:
+def open_source(word: str, *, give_up_s: float, say: Callable[[str], None] | None = None) -> FrameSource:
     """The source that `word` names, open.
 
     Args:
@@ -76,7 +74,8 @@ def find_camera(word: str) -> Camera | None:
         return _replay(word)
     if scheme in CAMERAS:
         module, name = CAMERAS[scheme]
-        return Camera(word, lambda: getattr(import_module(module), name)(word))
+        unpaced = scheme == "fake" and "fps=0" in re.split("[?&]", rest)
+        return Camera(word, lambda: getattr(import_module(module), name)(word), every_frame=unpaced)
     if scheme in ("rtsp", "rtsps", "http", "https") and rest.startswith("//"):
         return Camera(redacted(word), lambda: VideoSource(word, live=True))
     if rest.startswith("//"):

@@ -25,7 +25,7 @@ ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=5
-# Without a frame for {timeout_s:g} s the run ends by itself; the watchdog, petted after a fresh frame, is for what hangs.
+# Without a frame for {timeout_s:g} s the run ends by itself; the watchdog, petted after a fresh frame, is for hangs.
 WatchdogSec={watchdog_s}
 TimeoutStartSec={start_s}
 TimeoutStopSec=5
@@ -116,7 +116,9 @@ def camera_groups() -> tuple[str, ...]:
 def _quoted(path: Path) -> str:
     text = str(path)
     if not path.is_absolute() or not text.isprintable():
-        raise OutputError(f"{text!r} cannot stand in a service file; expected an absolute path without control characters")
+        raise OutputError(
+            f"{text!r} cannot stand in a service file; expected an absolute path without control characters"
+        )
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if re.search(r"[^\w@./:+%-]", text) else escaped
 

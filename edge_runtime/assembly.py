@@ -1,4 +1,4 @@
-"""From a configuration to a running whole: the pipeline, its sinks, the servers beside it. Imports what is asked for."""
+"""From a configuration to a running whole: the pipeline, its sinks, its servers. Imports only what is asked for."""
 
 import os
 import socket
@@ -108,15 +108,15 @@ class Outputs:
         """
         c, status = self._config, self._runner.monitor.status
         sinks: list[Any] = []
-        rotation = {"max_bytes": round(c.rotate_mb * 1e6) if c.rotate_mb else None, "keep": c.rotate_keep}
+        max_bytes = round(c.rotate_mb * 1e6) if c.rotate_mb else None
         if c.jsonl:
             from fer_edge.edge_runtime.sink_jsonl import JsonlSink
 
-            sinks.append(JsonlSink(c.jsonl, **rotation))
+            sinks.append(JsonlSink(c.jsonl, max_bytes=max_bytes, keep=c.rotate_keep))
         if c.csv:
             from fer_edge.edge_runtime.sink_csv import CsvSink
 
-            sinks.append(CsvSink(c.csv, aggregate=c.aggregate, **rotation))
+            sinks.append(CsvSink(c.csv, max_bytes=max_bytes, keep=c.rotate_keep, aggregate=c.aggregate))
         if c.mqtt:
             sinks.append(_mqtt(c, status, self._runner.say))
         if c.aggregate:

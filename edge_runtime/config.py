@@ -10,7 +10,6 @@ from typing import Any, get_args, get_type_hints
 
 from fer_edge.devices.errors import FerEdgeError
 
-
 GIVE_UP_S = 30.0
 """Default time without a frame after which a run ends, so that its supervisor can act."""
 

@@ -41,7 +41,9 @@ def parse_region(text: str) -> tuple[int, int, int, int]:
         EngineError: not four numbers, or no area.
     """
     if not re.fullmatch(r"\d+(,\d+){3}", text):
-        raise EngineError(f"--detector region:{text}: expected region:X0,Y0,X1,Y1 in pixels, such as region:100,50,300,250")
+        raise EngineError(
+            f"--detector region:{text}: expected region:X0,Y0,X1,Y1 in pixels, such as region:100,50,300,250"
+        )
     x0, y0, x1, y1 = (int(word) for word in text.split(","))
     if x1 <= x0 or y1 <= y0:
         raise EngineError(f"--detector region:{text} has no area; expected X0 < X1 and Y0 < Y1")

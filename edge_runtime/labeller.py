@@ -130,9 +130,7 @@ class Labeller:
             face_pixels(gray, face.box_xyxy, self.bundle.face_margin, out)
         return self._faces_u8[: len(faces)]
 
-    def _prediction(
-        self, t_ns: int, face: Face, face_u8: NDArray[np.uint8], logits: NDArray[np.float32]
-    ) -> Prediction:
+    def _prediction(self, t_ns: int, face: Face, face_u8: NDArray[np.uint8], logits: NDArray[np.float32]) -> Prediction:
         doubt = self.gate.doubt_of_face(side_px(face.box_xyxy), face_u8)
         if not self._still:
             probabilities, label, reason = self.steady.update(face.track_id, logits, doubt, t_ns)

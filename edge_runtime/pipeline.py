@@ -57,8 +57,9 @@ class Pipeline:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         choose(self.bundle, engine, Precision(precision))  # an engine that is not there is said before a camera opens
-        named = isinstance(source, str | Path)
-        self.source = open_source(str(source), give_up_s=give_up_s, say=say) if named else source
+        self.source: FrameSource = (
+            open_source(str(source), give_up_s=give_up_s, say=say) if isinstance(source, str | Path) else source
+        )
         try:
             self.labeller = Labeller(
                 self.bundle,

@@ -1,4 +1,4 @@
-"""What a run looks like from outside: counts, percentiles by stage, camera, machine; one dict that all outputs share."""
+"""What a run looks like from outside: counts, percentiles by stage, camera, machine; one dict for all outputs."""
 
 import threading
 import time

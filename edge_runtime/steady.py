@@ -17,6 +17,7 @@ from fer_edge.edge_runtime.vocabulary import EMOTIONS, UNCERTAIN, Doubt, softmax
 _FORGET_NS = 10_000_000_000
 _LONGEST_STEP_NS = 1_000_000_000
 _KEPT_DELAYS = 1000
+_KEPT_RAW = 128
 _RELEASE = 0.5
 """An emotion that is shown stays until its margin is under this part of the one that it needed to be shown."""
 
@@ -40,15 +41,17 @@ class _Track:
     t_ns: int
     shown: str
     reason: Doubt | None
-    raw: str
-    raw_since_ns: int
     challenger: str | None = None
     challenger_since_ns: int = 0
+    raw: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_KEPT_RAW))
 
 
 @dataclass(slots=True)
 class LabelCounts:
-    """Changes of the shown label, and of the label that each frame alone would have had, over `face_s` seconds."""
+    """Changes of the shown label, and of the label that each frame alone would have had, over `face_s` seconds.
+
+    `delays_ms`: from when most frames by themselves said the new label until it was shown.
+    """
 
     changes: int = 0
     unsmoothed_changes: int = 0
@@ -95,14 +98,14 @@ class SteadyLabels:
             self._forget_old(t_ns)
             probabilities = softmax(logits)
             label, reason = self._candidate(probabilities, doubt, None)
-            self._tracks[track_id] = _Track(logits.copy(), t_ns, label, reason, raw, t_ns)
+            self._tracks[track_id] = track = _Track(logits.copy(), t_ns, label, reason)
+            track.raw.append((t_ns, raw))
             return probabilities, label, reason
         step_ns = max(0, t_ns - track.t_ns)
         track.t_ns = t_ns
         self.counts.face_s += min(step_ns, _LONGEST_STEP_NS) / 1e9
-        if raw != track.raw:
-            track.raw, track.raw_since_ns = raw, t_ns
-            self.counts.unsmoothed_changes += 1
+        self.counts.unsmoothed_changes += raw != track.raw[-1][1]
+        track.raw.append((t_ns, raw))
         if doubt is None:
             self._average(track, logits, step_ns)
         probabilities = softmax(track.logits)
@@ -145,9 +148,20 @@ class SteadyLabels:
             return
         track.shown, track.reason, track.challenger = label, reason, None
         self.counts.changes += 1
-        if track.raw == label:
-            self.counts.delays_ms.append((t_ns - track.raw_since_ns) / 1e6)
+        self.counts.delays_ms.append((t_ns - _began_ns(track.raw, label, t_ns)) / 1e6)
+        track.raw = deque(list(track.raw)[-1:], maxlen=_KEPT_RAW)
 
     def _forget_old(self, t_ns: int) -> None:
         for track_id in [i for i, track in self._tracks.items() if t_ns - track.t_ns > _FORGET_NS]:
             del self._tracks[track_id]
+
+
+def _began_ns(raw: deque[tuple[int, str]], label: str, t_ns: int) -> int:
+    """When a label that is shown now was first what most frames since then said by themselves."""
+    began, agreed = t_ns, 0
+    for count, (at_ns, said) in enumerate(reversed(raw), start=1):
+        if said == label:
+            agreed += 1
+            if 2 * agreed > count:
+                began = at_ns
+    return began

@@ -10,6 +10,7 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from fer_edge.devices.camera_uri import CameraUri, fps, parse_uri, size
 from fer_edge.devices.capture_clock import capture_time_ns
 from fer_edge.devices.drawn_face import EXPRESSIONS
 from fer_edge.devices.errors import SourceError
+from fer_edge.devices.frame import Camera
+from fer_edge.devices.fresh import FreshFrames
 from fer_edge.devices.pixels import raw_shape, unpack
 from fer_edge.devices.source_argus import ArgusSource, pipeline
-from fer_edge.devices.source_fake import MOOD_S, FakeSource
+from fer_edge.devices.source_fake import MOOD_S, FakeSource, _mood
 from fer_edge.devices.source_picamera2 import Picamera2Source
-from fer_edge.devices.source_v4l2 import V4l2Source
+from fer_edge.devices.source_v4l2 import FORMATS, V4l2Source
 from fer_edge.devices.v4l2_query import CameraFormat, V4l2Node
 from fer_edge.edge_runtime.detect_haar import HaarDetector
 from fer_edge.edge_runtime.detect_yunet import YunetDetector
@@ -843,12 +846,13 @@ def test_the_same_seed_draws_the_same_frames() -> None:
     assert (once[5].bgr == once[5].gray[:, :, None]).all()
 
 
-def test_drawn_people_wear_all_emotions() -> None:
+def test_drawn_people_wear_all_emotions_in_turn() -> None:
     assert tuple(EXPRESSIONS) == EMOTIONS
-    grays = [
-        f.gray.astype(int) for f in fake(f"frames={round(7 * MOOD_S * 30)}&size=320x240", every=round(MOOD_S * 30))
-    ]
-    assert len(grays) == 7
+    table = np.array([astuple(shown) for shown in EXPRESSIONS.values()])
+    worn = [np.array(astuple(_mood((at + 0.9) * MOOD_S))) for at in range(14)]
+    assert [int(np.abs(table - each).sum(axis=1).argmin()) for each in worn] == [*range(7), *range(7)]
+    halfway = np.array(astuple(_mood(MOOD_S + 0.3)))  # one face turns into the next, it does not jump
+    assert 0 < np.abs(halfway - worn[0]).sum() < np.abs(worn[1] - worn[0]).sum()
 
 
 @pytest.mark.parametrize(("size_wh", "faces"), [("640x480", 1), ("640x480", 2), ("1280x720", 3), ("320x240", 4)])
@@ -970,8 +974,8 @@ def test_devices_prints_80_columns(nodes: Path, stub: Stub, capsys: pytest.Captu
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("board        ")
     assert f"v4l2:{nodes}/video0  HD Webcam (uvcvideo)" in lines
-    assert "  YUYV    640x480    30, 15 fps" in lines
-    assert "  1 other formats, which are not read" in lines
+    at = lines.index("  YUYV")
+    assert lines[at + 1 : at + 3] == ["    640x480    30, 15 fps", "  not read: H264"]
     assert "  does not answer: another program is using it" in lines
     assert lines.index("picamera2:0  imx219 (libcamera)") < lines.index(f"v4l2:{nodes}/video2  Other (uvcvideo)")
     assert all(len(line) <= 80 for line in lines if str(nodes) not in line and "usermod" not in line)
@@ -991,3 +995,66 @@ def test_no_camera_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr(camera_list, "list_cameras", list)
     devices(as_json=False)
     assert "no camera answers." in capsys.readouterr().out
+
+
+# a real camera, or tools/with_vivid.sh
+
+
+@pytest.fixture
+def webcam() -> CameraInfo:
+    found = [info for info in list_cameras() if info.answers and info.uri.startswith("v4l2:")]
+    if not found:
+        pytest.skip("no V4L2 camera answers")
+    return found[0]
+
+
+@pytest.mark.hardware
+def test_a_real_camera_gives_every_format_it_lists(webcam: CameraInfo) -> None:
+    tried = 0
+    for fourcc in FORMATS:
+        sizes = [f.size for f in webcam.formats if f.fourcc == fourcc]
+        if not sizes:
+            continue
+        width, height = min(sizes)
+        with V4l2Source(f"{webcam.uri}?format={fourcc}&size={width}x{height}") as source:
+            frames = first(source, 10)
+            age_ms = (time.monotonic_ns() - frames[-1].t_capture_ns) / 1e6
+        assert {f.gray.shape for f in frames} == {(height, width)}
+        assert all(b.t_capture_ns > a.t_capture_ns for a, b in itertools.pairwise(frames))
+        assert (frames[0].gray != frames[-1].gray).any()
+        assert 0 <= age_ms < 1000
+        print(fourcc, width, height, source.fps, f"{age_ms:.1f} ms")
+        tried += 1
+    assert tried
+
+
+@pytest.mark.hardware
+def test_a_real_camera_refuses_what_it_does_not_have_and_a_second_reader(webcam: CameraInfo) -> None:
+    for query in ("size=646x382", "fps=239"):
+        with pytest.raises(SourceError, match="fer-edge devices lists what it has"):
+            V4l2Source(f"{webcam.uri}?{query}")
+    with V4l2Source(webcam.uri) as source:
+        first(source)
+        with pytest.raises(SourceError, match="does not open; is another program using it"):
+            V4l2Source(webcam.uri)
+        busy = next(info for info in list_cameras() if info.uri == webcam.uri)
+        assert (busy.answers, busy.why_not) == (False, "another program is using it")
+
+
+@pytest.mark.hardware
+def test_a_camera_is_unplugged_and_plugged_in_again(webcam: CameraInfo) -> None:
+    port = Path("/sys/bus/platform/drivers/vivid")
+    if not port.is_dir():
+        pytest.skip("pulls the plug of the kernel's virtual camera alone")
+    said: list[str] = []
+    camera = Camera(webcam.uri, lambda: V4l2Source(webcam.uri))
+    with FreshFrames(camera, give_up_s=30, say=said.append) as source:
+        frames = iter(source)
+        next(frames)
+        threading.Timer(0.5, (port / "unbind").write_text, ["vivid.0"]).start()
+        threading.Timer(4.0, (port / "bind").write_text, ["vivid.0"]).start()
+        gap_ms = next(frame.gap_ms for frame in frames if frame.gap_ms is not None)
+    print(said)
+    assert gap_ms > 3000
+    assert source.counts.reopened == 1
+    assert "stopped giving frames" in said[0]

@@ -217,3 +217,43 @@ def test_scan_width_sets_what_a_scan_sees() -> None:
     detector = BrightSquares()
     FaceFollower(detector, scan_width=160).find(frame(LEFT))
     assert detector.shapes == [(120, 160)]
+
+
+class ShortSighted(BrightSquares):
+    """Sees no face under 50 pixels in the small pictures around a last place."""
+
+    def find(self, gray: NDArray[np.uint8], min_side: int) -> list[Face]:
+        return super().find(gray, 50 if gray.shape[0] <= 128 else min_side)
+
+
+def test_where_the_first_look_finds_nothing_a_closer_one_does() -> None:
+    detector = ShortSighted()
+    follower = FaceFollower(detector, scan_every=1000, max_misses=2)
+    seen = [ids(follower.find(frame(moved(LEFT, 4 * step)))) for step in range(20)]
+    assert seen == [[1]] * 20
+    assert follower.full_scans == 1
+    assert follower.looks == 2 * 19
+    assert detector.shapes[1:3] == [(80, 80), (128, 128)]
+
+
+def test_a_face_that_is_out_of_sight_for_a_while_keeps_its_id() -> None:
+    follower = FaceFollower(BrightSquares(), scan_every=5, max_misses=2, recall_frames=30)
+    assert ids(follower.find(frame(LEFT, RIGHT))) == [1, 2]
+    for _ in range(20):
+        assert ids(follower.find(frame(RIGHT))) == [2]
+    back = [ids(follower.find(frame(moved(LEFT, 30, 20), RIGHT))) for _ in range(6)]
+    assert sorted(back[-1]) == [1, 2]
+    for _ in range(60):
+        follower.find(frame(RIGHT))
+    late = [ids(follower.find(frame(LEFT, RIGHT))) for _ in range(6)]
+    assert sorted(late[-1]) == [2, 3]  # after so long it is somebody else
+
+
+def test_somebody_far_from_where_a_face_was_lost_is_somebody_else() -> None:
+    follower = FaceFollower(BrightSquares(), scan_every=5, max_misses=2, recall_frames=100)
+    assert ids(follower.find(frame(LEFT))) == [1]
+    for _ in range(10):
+        follower.find(frame())
+    for _ in range(6):
+        found = follower.find(frame(BELOW))
+    assert ids(found) == [2]

@@ -1,6 +1,5 @@
 """Cameras that are slow, stall, vanish and return: the newest frame, counted drops and gaps, nothing left behind."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -271,7 +270,7 @@ def test_words_for_files(word: str) -> None:
 
 def test_nothing_is_left_behind_by_many_cameras(counting_clip: Path) -> None:
     def left() -> tuple[int, int]:
-        return len(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+        return len(threading.enumerate()), len(list(Path("/proc/self/fd").iterdir()))
 
     before = left()
     for _ in range(20):

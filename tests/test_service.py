@@ -1,5 +1,6 @@
 """A run that is left running: systemd's words, signals in every state, reload, heat, the service file."""
 
+import contextlib
 import json
 import os
 import signal
@@ -53,10 +54,8 @@ class Service:
             self._hear()
 
     def _hear(self) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             self.words += self._heard.recv(4096).decode().splitlines()
-        except TimeoutError:
-            pass
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(number)
@@ -165,7 +164,9 @@ def test_a_camera_that_stays_away_is_an_exit_code_for_the_supervisor(cli, clip: 
 def test_a_camera_that_is_gone_for_a_while_comes_back_with_its_gap_published(cli, clip: Path, tmp_path: Path) -> None:
     done = cli("run", f"replay:{clip}?fps=25&loop=3&faults=gone@20:1.2", "--jsonl", "out.jsonl")
     assert done.returncode == 0, done.stderr
-    gaps = [row["gap_ms"] for row in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()) if row["gap_ms"]]
+    gaps = [
+        row["gap_ms"] for row in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()) if row["gap_ms"]
+    ]
     assert len(gaps) == 1
     assert gaps[0] >= 1200
     assert "reopened 1 times" in done.stdout
@@ -277,7 +278,10 @@ def test_a_wrong_file_is_one_sentence(cli, tmp_path: Path, text: str | None, sen
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (("--aggregate", "--save", "x.mp4", "--csv", "x.csv"), "aggregate gives out no faces; leave save and show away"),
+        (
+            ("--aggregate", "--save", "x.mp4", "--csv", "x.csv"),
+            "aggregate gives out no faces; leave save and show away",
+        ),
         (("--aggregate",), "aggregate needs somewhere to give its counts"),
         (("--no-gate", "--min-margin", "0.2"), "gate is off, and min_margin given"),
         (("--jsonl", "x", "--csv", "x"), "is the source or another output"),

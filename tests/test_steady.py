@@ -18,7 +18,9 @@ def logits(emotion: int, strength: float = 5.0) -> np.ndarray:
     return made
 
 
-def shown(labels: SteadyLabels, said: list[int], fps: int = 10, start: int = 0, doubt: Doubt | None = None) -> list[str]:
+def shown(
+    labels: SteadyLabels, said: list[int], fps: int = 10, start: int = 0, doubt: Doubt | None = None
+) -> list[str]:
     return [labels.update(1, logits(e), doubt, (start + at) * NS // fps)[1] for at, e in enumerate(said)]
 
 
