@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.edge_runtime.detect import Detector, iou
-from fer_edge.edge_runtime.preprocess import square_crop
+from fer_edge.edge_runtime.preprocess import Scratch, square_crop
 from fer_edge.edge_runtime.vocabulary import Face
 
 FACE_PIXELS = 40
@@ -66,6 +66,7 @@ class FaceFollower:
         self._since_scan = scan_every
         self._next_id = 1
         self._small = np.empty((0, 0), np.uint8)
+        self._scratch = Scratch()
         self._near = {side: np.empty((side, side), np.uint8) for _, side in _LOOKS}
         self.full_scans = self.looks = 0
 
@@ -162,7 +163,7 @@ class FaceFollower:
         """The face nearest to where it was, in a square around there that is scaled to `pixels`."""
         x0, y0, x1, y1 = box
         try:
-            region = square_crop(gray, box, margin)
+            region = square_crop(gray, box, margin, self._scratch)
         except ValueError:  # the face has left the frame
             return None
         self.looks += 1

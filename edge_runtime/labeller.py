@@ -14,7 +14,7 @@ from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.detect import open_detector
 from fer_edge.edge_runtime.engines import open_engine
 from fer_edge.edge_runtime.follow import FaceFollower
-from fer_edge.edge_runtime.preprocess import face_pixels
+from fer_edge.edge_runtime.preprocess import Scratch, face_pixels
 from fer_edge.edge_runtime.quality import Gate, side_px
 from fer_edge.edge_runtime.steady import Steadiness, SteadyLabels
 from fer_edge.edge_runtime.vocabulary import (
@@ -72,6 +72,7 @@ class Labeller:
         self.bundle = bundle
         self.gate = gate if isinstance(gate, Gate) else (bundle.gate or _NO_GATE) if gate else _NO_GATE
         self.engine = open_engine(bundle, engine, precision, threads)
+        self._scratch = Scratch()
         self._faces_u8 = np.zeros((4, FACE_SIDE, FACE_SIDE), np.uint8)
         try:
             self.engine.infer(self._faces_u8[:1])  # an engine that cannot run its model fails here, not mid-stream
@@ -127,7 +128,7 @@ class Labeller:
         if len(faces) > len(self._faces_u8):
             self._faces_u8 = np.empty((2 * len(faces), FACE_SIDE, FACE_SIDE), np.uint8)
         for face, out in zip(faces, self._faces_u8, strict=False):
-            face_pixels(gray, face.box_xyxy, self.bundle.face_margin, out)
+            face_pixels(gray, face.box_xyxy, self.bundle.face_margin, out, self._scratch)
         return self._faces_u8[: len(faces)]
 
     def _prediction(self, t_ns: int, face: Face, face_u8: NDArray[np.uint8], logits: NDArray[np.float32]) -> Prediction:

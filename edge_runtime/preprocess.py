@@ -14,13 +14,32 @@ from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 PREPROCESSING_ID = "square-area48-v1"
 
 
-def square_crop(gray: NDArray[np.uint8], box_xyxy: tuple[int, int, int, int], margin: float = 0.0) -> NDArray[np.uint8]:
+class Scratch:
+    """Memory for squares that reach over the frame's border, used again for the next one. One thread's own."""
+
+    def __init__(self) -> None:
+        self._pixels = np.empty(0, np.uint8)
+
+    def square(self, side: int) -> NDArray[np.uint8]:
+        """(side, side) uint8; what is in it is left over."""
+        if self._pixels.size < side * side:
+            self._pixels = np.empty(2 * side * side, np.uint8)
+        return self._pixels[: side * side].reshape(side, side)
+
+
+def square_crop(
+    gray: NDArray[np.uint8],
+    box_xyxy: tuple[int, int, int, int],
+    margin: float = 0.0,
+    scratch: Scratch | None = None,
+) -> NDArray[np.uint8]:
     """The square around the box's centre, as a view where it lies inside the frame, else with its edge repeated.
 
     Args:
         gray: (H, W) uint8 frame.
         box_xyxy: the face in pixels, end exclusive.
         margin: how much wider than the box's longer side, as a fraction of that side (0.1 adds 5% on each side).
+        scratch: where a square that reaches over the border is put together; the next one overwrites it.
     """
     x0, y0, x1, y1 = box_xyxy
     side = max(1, round(max(x1 - x0, y1 - y0) * (1.0 + margin)))
@@ -33,10 +52,14 @@ def square_crop(gray: NDArray[np.uint8], box_xyxy: tuple[int, int, int, int], ma
     if inside.size == 0:
         raise ValueError(f"expected a box that meets the {width}x{height} frame, got {box_xyxy}")
     pad_top, pad_left = max(-top, 0), max(-left, 0)
-    return np.pad(
+    return cv2.copyMakeBorder(  # type: ignore[return-value]
         inside,
-        ((pad_top, side - pad_top - inside.shape[0]), (pad_left, side - pad_left - inside.shape[1])),
-        mode="edge",
+        pad_top,
+        side - pad_top - inside.shape[0],
+        pad_left,
+        side - pad_left - inside.shape[1],
+        cv2.BORDER_REPLICATE,
+        dst=scratch.square(side) if scratch else None,
     )
 
 
@@ -45,6 +68,7 @@ def face_pixels(
     box_xyxy: tuple[int, int, int, int] | None = None,
     margin: float = 0.0,
     out: NDArray[np.uint8] | None = None,
+    scratch: Scratch | None = None,
 ) -> NDArray[np.uint8]:
     """The face in `box_xyxy` of a gray frame as (48, 48) uint8; without a box, the largest centred square.
 
@@ -53,6 +77,7 @@ def face_pixels(
         box_xyxy: pixels, end exclusive; may reach over the frame's border but must meet the frame.
         margin: see `square_crop`.
         out: (48, 48) uint8 buffer to write into; returned when given.
+        scratch: see `square_crop`.
 
     Raises:
         ValueError: the frame is not (H, W) uint8, the buffer not (48, 48) uint8, or the box lies outside the frame.
@@ -68,7 +93,7 @@ def face_pixels(
         left, top = (width - side) // 2, (height - side) // 2
         crop = gray[top : top + side, left : left + side]
     else:
-        crop = square_crop(gray, box_xyxy, margin)
+        crop = square_crop(gray, box_xyxy, margin, scratch)
     shrink = crop.shape[0] >= FACE_SIDE
     method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR_EXACT
     return cv2.resize(crop, (FACE_SIDE, FACE_SIDE), dst=out, interpolation=method)  # type: ignore[return-value]
