@@ -98,43 +98,45 @@ class LiveScreen:
         if self._live is None:
             self._live = Live(auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(self._table(), refresh=True)
+        self._live.update(self._drawing(), refresh=True)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._live is not None:
             self._live.stop()
 
-    def _table(self) -> Any:
+    def _drawing(self) -> Any:
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            box=None, pad_edge=False, show_header=False, caption=_caption(self._status()), caption_justify="left"
-        )
+        status = self._status()
+        table = Table(box=None, pad_edge=False, show_header=False)
         for justify in ("right", "left", "left", "right"):
             table.add_column(justify=justify, no_wrap=True)
-        predictions = self._newest.predictions if self._newest else ()
+        predictions = self._newest.predictions if self._newest and status["state"] == "live" else ()
         for p in predictions:
             bar = "█" * round(p.confidence * _BAR_WIDTH)
             why = f"{p.label} ({p.reason})" if p.reason else p.label
             colour = _COLOURS[p.label]
-            table.add_row(f"#{p.face.track_id}", Text(why, style=colour), Text(bar.ljust(_BAR_WIDTH), style=colour),
-                          f"{p.confidence:.0%}")  # fmt: skip
+            table.add_row(
+                f"#{p.face.track_id}",
+                Text(why, style=colour),
+                Text(bar.ljust(_BAR_WIDTH), style=colour),
+                f"{p.confidence:.0%}",
+            )
         if not predictions:
-            table.add_row("", "no face", "", "")
-        return table
+            table.add_row("", "no face" if status["state"] == "live" else f"camera {status['state']}", "", "")
+        return Group(table, Text(_caption(status), style="dim", no_wrap=True, overflow="ellipsis"))
 
 
 def _caption(status: dict[str, Any]) -> str:
     def number(value: float | None, unit: str) -> str:
         return "–" if value is None else f"{value:.0f} {unit}"
 
-    parts = [status["state"], number(status["fps"], "fps"), f"age {number(status['age_ms']['p50_ms'], 'ms')}"]
-    if status["camera"]["dropped"] is not None:
-        parts.append(f"{status['camera']['dropped']:,} dropped")
-    if status["camera"]["gaps"]:
-        parts.append(f"{status['camera']['gaps']} gaps")
+    camera = status["camera"]
+    parts = [number(status["fps"], "fps"), f"age {number(status['age_ms']['p50_ms'], 'ms')}"]
+    parts += [f"{what} {camera[what]:,}" for what in ("dropped", "gaps") if camera[what]]
     health = status["health"]
     if health["temp_c"] is not None:
         parts.append(f"{health['temp_c']:.0f} °C")
@@ -165,8 +167,8 @@ def print_summary(summary: "Summary", *, still: bool, status: dict[str, Any]) ->
     if status["camera"]["captured"] is not None:
         c = status["camera"]
         print(
-            f"camera: {c['captured']:,} frames, {c['dropped']:,} dropped for newer ones, {c['damaged']:,} damaged; "
-            f"{c['gaps']:,} gaps of {c['gap_s']:.1f} s in all, reopened {c['reopened']:,} times"
+            f"camera: {c['captured']:,} frames, {c['dropped']:,} dropped for newer ones, {c['damaged']:,} damaged\n"
+            f"        {c['gaps']:,} gaps of {c['gap_s']:.1f} s in all, reopened {c['reopened']:,} times"
         )
     lost = {name: s for name, s in status["sinks"].items() if s["dropped"] or s["failed"]}
     for name, s in lost.items():
@@ -184,8 +186,8 @@ def _print_steadiness(changed: dict[str, float | None]) -> None:
     if changed["per_face_minute"] is None:
         return
     delay = changed["delay_ms"]
-    cost = "" if delay is None else f"; a change is shown {delay:.0f} ms late in the median"
+    late = "" if delay is None else f", shown {delay:.0f} ms late"
     print(
-        f"label changes per face-minute: {changed['per_face_minute']:.1f}, "
-        f"frame by frame they were {changed['unsmoothed_per_face_minute']:.1f}{cost}"
+        f"label changes a face-minute: {changed['per_face_minute']:.1f}{late}; "
+        f"frame by frame {changed['unsmoothed_per_face_minute']:.1f}"
     )

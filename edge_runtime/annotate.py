@@ -29,7 +29,8 @@ def _draw(canvas: NDArray[np.uint8], prediction: Prediction) -> None:
     size = min(1.2, max(smallest, (x1 - x0) / 260))
     thick = max(1, round(size * 2))
     cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thick, cv2.LINE_AA)
-    text = f"{prediction.label} {prediction.confidence:.0%}"
+    what = f": {prediction.reason}" if prediction.reason else f" {prediction.confidence:.0%}"
+    text = prediction.label + what
     (width, height), below = cv2.getTextSize(text, _FONT, size, 1)
     tab_height = height + below + 4
     left = min(max(0, x0), max(0, canvas.shape[1] - width - 8))

@@ -35,7 +35,7 @@ class RunConfig:
     bundle: Path | None = _option(None, "Bundle folder or .ferpack; by default the one that ships.")
     engine: str = _option("auto", "auto, tflite, onnx or openvino.")
     precision: str = _option("int8", "int8, float32, float16 or dynamic-int8: that, or an error.")
-    threads: int | None = _option(None, "Of the engine; by default up to 4.", 1, 64)
+    threads: int | None = _option(None, "Of the engine; by default as many as help here, measured at the start.", 1, 64)
     detector: str | None = _option(None, "haar, yunet, region:X0,Y0,X1,Y1 or none (the frame is the face).")
     detector_model: Path | None = _option(None, "YuNet's .onnx, where it is not in the cache.")
     scan_every: int = _option(15, "Frames between full scans of a stream.", 1, 10_000)

@@ -17,6 +17,7 @@ from fer_edge.edge_runtime.follow import FaceFollower
 from fer_edge.edge_runtime.preprocess import Scratch, face_pixels
 from fer_edge.edge_runtime.quality import Gate, side_px
 from fer_edge.edge_runtime.steady import Steadiness, SteadyLabels
+from fer_edge.edge_runtime.threads import open_fastest
 from fer_edge.edge_runtime.vocabulary import (
     EMOTIONS,
     FACE_SIDE,
@@ -44,7 +45,7 @@ class Labeller:
         still: frames have nothing to do with each other: each is scanned whole, nothing is followed or smoothed.
         engine: `auto`, `tflite`, `onnx` or `openvino`.
         precision: what is asked for is what runs, or an error.
-        threads: of the engine; None chooses by the machine.
+        threads: of the engine; None measures how many help for a stream, and takes one for photos.
         detector: see `open_detector`.
         detector_model: YuNet's file.
         gate: when a face is `uncertain`: True is the bundle's own gate, False none.
@@ -71,7 +72,10 @@ class Labeller:
     ) -> None:
         self.bundle = bundle
         self.gate = gate if isinstance(gate, Gate) else (bundle.gate or _NO_GATE) if gate else _NO_GATE
-        self.engine = open_engine(bundle, engine, precision, threads)
+        if threads is None and not still:
+            self.engine = open_fastest(bundle, engine, precision)
+        else:  # a photo is labelled before the measuring would be over
+            self.engine = open_engine(bundle, engine, precision, threads or 1)
         self._scratch = Scratch()
         self._faces_u8 = np.zeros((4, FACE_SIDE, FACE_SIDE), np.uint8)
         try:

@@ -12,6 +12,7 @@ import pytest
 from fer_edge.edge_runtime import Bundle, Pipeline, open_engine
 from fer_edge.edge_runtime.detect import iou
 from fer_edge.edge_runtime.sample_clip import write_sample_clip
+from fer_edge.edge_runtime.threads import fewest_that_help
 
 YUNET = "models/face_detection_yunet_2026may.onnx"
 SMALL = 16_384
@@ -138,3 +139,25 @@ def test_a_sink_that_never_returns_does_not_stop_the_loop(clip: Path) -> None:
     runner.close()
     assert time.monotonic() - begun < 20  # it is left behind, not waited for
     stuck.release.set()
+
+
+@pytest.mark.parametrize(
+    ("times", "chosen"),
+    [
+        ({1: 100.0}, 1),
+        ({1: 100.0, 2: 90.0}, 1),  # not worth a core
+        ({1: 100.0, 2: 60.0}, 2),
+        ({1: 100.0, 2: 60.0, 4: 55.0}, 2),
+        ({1: 100.0, 2: 90.0, 4: 50.0}, 4),
+        ({1: 100.0, 2: 130.0, 4: 400.0}, 1),
+    ],
+)
+def test_as_many_threads_as_help(times: dict[int, float], chosen: int) -> None:
+    assert fewest_that_help(times) == chosen
+
+
+def test_threads_that_were_asked_for_are_not_measured(clip: Path) -> None:
+    with Pipeline(clip, threads=3) as pipeline:
+        assert pipeline.engine.spec.threads == 3
+    with Pipeline(clip) as pipeline:
+        assert pipeline.engine.spec.threads in (1, 2, 4)
