@@ -63,6 +63,7 @@ def soak(clip: Path, frames: int, detector_model: Path | None, folder: Path) -> 
     seconds = time.monotonic() - begun
     status = runner.monitor.status()
     runner.close()
+    replay.close()
     deadline = time.monotonic() + 10
     while left_open()[0] > before[0] and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -85,6 +85,11 @@ class ReplayCamera:
         """What FreshFrames opens."""
         return Camera(self.name, self._open, every_frame=self._fps == 0)
 
+    def close(self) -> None:
+        """Give the clip back, once the camera is not opened any more."""
+        if self._clip is not None:
+            self._clip.close()
+
     def _open(self) -> "_Session":
         if time.monotonic() < self._gone_until_s:
             raise SourceError(f"there is no camera {self.name}")

@@ -330,3 +330,26 @@ def test_a_service_without_a_source_or_with_a_wrong_key_is_refused(cli, tmp_path
     assert "run.toml has no source" in cli("service", "print", "--config", "run.toml").stderr
     (tmp_path / "run.toml").write_text('source = "0"\nweb_adress = "x"\n')
     assert "unknown key 'web_adress'" in cli("service", "print", "--config", "run.toml").stderr
+
+
+def test_a_full_disk_is_said_and_the_camera_goes_on(cli, clip: Path, tmp_path: Path) -> None:
+    """With a camera labelling goes on without the file; with a clip, where every frame counts, the run ends."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        live = cli("run", f"replay:{clip}?fps=0&loop=3", "--jsonl", small / "out.jsonl", "--quiet")
+        rows = [json.loads(line) for line in (small / "out.jsonl").read_text().splitlines()]
+        (small / "out.jsonl").unlink()
+        whole = cli("run", clip, "--jsonl", small / "out.jsonl", "--quiet")
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert live.returncode == 0, live.stderr
+    assert live.stderr.count("No space left on device; the lines before are kept; labelling goes on without it") == 1
+    assert "180 frames" in live.stdout
+    assert f"jsonl: {len(rows)} written, " in live.stdout
+    assert "failed" in live.stdout
+    assert whole.returncode == 1
+    assert "No space left on device; the lines before are kept" in whole.stderr
