@@ -4,6 +4,8 @@ A command file imports nothing heavier than typer at its top; what it needs it i
 `fer-edge run` never loads what `fer-edge train` needs.
 """
 
+import errno
+import os
 import sys
 from typing import Annotated
 
@@ -72,3 +74,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("fer-edge: standard output cannot be written: its disk is full", file=sys.stderr, flush=True)
+        os._exit(1)  # at its own end the interpreter would try once more, and complain

@@ -1,5 +1,6 @@
 """`fer-edge run`: label the faces of a photo, a clip or a camera."""
 
+import gc
 import inspect
 import os
 import signal
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from fer_edge.edge_runtime.config import ConfigError, RunConfig, as_toml, load_config
+from fer_edge.devices.errors import FerEdgeError
+from fer_edge.edge_runtime.config import RunConfig, as_toml, load_config
 
 if TYPE_CHECKING:
     from fer_edge.edge_runtime.notify import Notifier
@@ -30,23 +32,55 @@ def run(config: Path | None = None, print_config: bool = False, **given: Any) ->
         return
     from fer_edge.edge_runtime.notify import Notifier
 
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the program runs
     signal.signal(signal.SIGTERM, _terminate)
-    reload = _on_hangup() if config is not None else threading.Event()
-    effective = _effective(config, flags)
+    reload = _Reload(config, flags)
     notifier = Notifier()
+    notifier.warn_of_watchdog(reload.effective.camera_timeout_s, _say)
     try:
-        while _run_once(effective, reload, notifier):
-            reload.clear()
+        while _run_once(reload, notifier):
             notifier.reloading()
-            try:
-                effective = _effective(config, flags)
-            except ConfigError as error:
-                _say(f"{error}; going on with the configuration from before")
+            gc.collect()  # what a client or an engine still holds of the run before
     except _Terminated:
         print("stopped", flush=True)
+    except BrokenPipeError:
+        os._exit(141)  # as a program that SIGPIPE ended; there is nobody left to tell
     finally:
         notifier.stopping()
-    _leave_if_a_driver_hangs(0)
+    _leave_what_hangs(0)
+
+
+class _Reload:
+    """The configuration, and SIGHUP's wish to read it again."""
+
+    def __init__(self, file: Path | None, flags: dict[str, Any]) -> None:
+        self.file, self._flags = file, flags
+        self.effective = self._read()
+        self._asked = self.has_new = False
+        if file is not None:
+            # A plain attribute: an Event takes a lock, which the handler may find taken by its own thread.
+            signal.signal(signal.SIGHUP, lambda number, frame: setattr(self, "_asked", True))
+
+    def heed(self) -> bool:
+        """Whether the run is to end for another configuration; a wrong one is said, and the run goes on."""
+        if not self._asked:
+            return False
+        self._asked = False
+        try:
+            self.effective = self._read()
+        except (FerEdgeError, typer.BadParameter) as error:
+            _say(f"{error}; going on with the configuration from before")
+            return False
+        self.has_new = True
+        return True
+
+    def _read(self) -> RunConfig:
+        from fer_edge.edge_runtime.config_check import check_config
+
+        made = _effective(self.file, self._flags)
+        check_config(made, self.file)
+        return made
 
 
 def _effective(config: Path | None, flags: dict[str, Any]) -> RunConfig:
@@ -57,29 +91,35 @@ def _effective(config: Path | None, flags: dict[str, Any]) -> RunConfig:
     return RunConfig(**given)
 
 
-def _run_once(config: RunConfig, reload: threading.Event, notifier: "Notifier") -> bool:
-    """One run; whether it ended because the configuration is to be read again."""
-    from fer_edge.cli.screen_live import print_summary, screen_sink
-    from fer_edge.devices.errors import SourceError
+def _run_once(reload: _Reload, notifier: "Notifier") -> bool:
+    """One run; whether it ended because there is a new configuration."""
+    from fer_edge.cli.screen_live import print_summary
+    from fer_edge.devices.errors import OutputError, SourceError
+    from fer_edge.devices.fresh import FreshFrames
     from fer_edge.edge_runtime.assembly import Outputs, open_pipeline
     from fer_edge.edge_runtime.runner import Runner
     from fer_edge.edge_runtime.window import Window
 
-    Outputs.check(config)
-    pipeline = open_pipeline(config, _say)
-    runner = Runner(pipeline, _say, notifier)
-    still, status = pipeline.source.still, runner.monitor.status
+    def say(text: str) -> None:
+        _say(text)
+        notifier.say(text)
+
+    config, reload.has_new = reload.effective, False
+    runner = Runner(open_pipeline(config, say), say, notifier)
+    source = runner.pipeline.source
+    if isinstance(source, FreshFrames):
+        source.ends_when = reload.heed  # while no frame comes, there is nobody else to ask
     ended: BaseException | None = None
-    outputs = Outputs(config, runner)
+    outputs = Outputs(config, runner, append=reload.file is not None)
     try:
         window = Window() if config.show else None
         urls = outputs.open()
         if not config.quiet:
             _announce(runner, urls)
-            runner.add([screen_sink(still=still, status=status)])
+            _add_screen(runner, config)
 
         def go_on(frame: Any, observation: Any) -> bool:
-            return not reload.is_set() and (window is None or window.put(frame, observation))
+            return not reload.heed() and (window is None or window.put(frame, observation))
 
         runner.run(max_frames=config.max_frames, go_on=go_on)
     except (KeyboardInterrupt, SourceError, BrokenPipeError) as error:
@@ -87,22 +127,32 @@ def _run_once(config: RunConfig, reload: threading.Event, notifier: "Notifier") 
     finally:
         final = runner.monitor.status()
         try:
-            runner.close()
+            runner.close(hurry=ended is not None)
         finally:
             outputs.close()
+    if "screen" in runner.stuck():  # whoever reads stdout has stopped reading; a summary would wait for him, too
+        _leave_what_hangs(0 if isinstance(ended, KeyboardInterrupt) else 1)
     if isinstance(ended, KeyboardInterrupt):
         print("stopped", flush=True)
     if runner.monitor.summary.frames:
-        print_summary(runner.monitor.summary, still=still, status=final | {"sinks": runner.monitor.status()["sinks"]})
-        if config.save:
+        final["sinks"] = runner.monitor.status()["sinks"]
+        print_summary(runner.monitor.summary, still=source.still, status=final, faces=not config.aggregate)
+        if config.save and outputs.saved:
             print(f"wrote {config.save}")
+        elif config.save and ended is None:
+            raise OutputError(f"{config.save} was not written")
+    if isinstance(ended, SourceError):
+        _leave_what_hangs(1, str(ended))
     if ended is not None and not isinstance(ended, KeyboardInterrupt):
-        if isinstance(ended, SourceError) and _a_driver_hangs():
-            _say(str(ended))
-            notifier.stopping()
-            _leave_if_a_driver_hangs(1)
         raise ended
-    return reload.is_set() and ended is None
+    return reload.has_new and ended is None
+
+
+def _add_screen(runner: "Runner", config: RunConfig) -> None:
+    from fer_edge.cli.screen_live import screen_sink
+
+    if not config.aggregate:  # what scrolls by on a terminal is about single faces
+        runner.add([screen_sink(still=runner.pipeline.source.still, status=runner.monitor.status)])
 
 
 def _announce(runner: "Runner", urls: list[str]) -> None:
@@ -117,22 +167,26 @@ def _announce(runner: "Runner", urls: list[str]) -> None:
         print(url, flush=True)
 
 
-def _leave_if_a_driver_hangs(code: int) -> None:
-    """A thread that sits in a driver's read cannot be ended, and the interpreter would go down under it."""
-    if _a_driver_hangs():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _a_driver_hangs() -> bool:
+def _leave_what_hangs(code: int, last_words: str | None = None) -> None:
+    """Leave now where a thread sits in a driver or a write that does not come back: it cannot be ended, and the
+    interpreter would go down under it."""
     from fer_edge.devices.fresh import CAPTURE_THREAD
 
-    return any(thread.name == CAPTURE_THREAD for thread in threading.enumerate())
+    names = [thread.name for thread in threading.enumerate()]
+    if not any(name == CAPTURE_THREAD or name.startswith("sink-") for name in names):
+        return
+    if last_words:
+        _say(last_words)
+    if "sink-screen" not in names:  # else its thread holds stdout's lock
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _say(text: str) -> None:
     print(f"fer-edge: {text}", file=sys.stderr, flush=True)
+
+
+_END_WITHIN_S = 2.0
 
 
 class _Terminated(KeyboardInterrupt):
@@ -140,14 +194,10 @@ class _Terminated(KeyboardInterrupt):
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    # Last words may wait for a reader of stdout who has stopped reading; they are not waited for.
+    signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
+    signal.setitimer(signal.ITIMER_REAL, _END_WITHIN_S)
     raise _Terminated
-
-
-def _on_hangup() -> threading.Event:
-    """Set by SIGHUP, which asks services to read their configuration again."""
-    asked = threading.Event()
-    signal.signal(signal.SIGHUP, lambda number, frame: asked.set())
-    return asked
 
 
 def _signature() -> inspect.Signature:
@@ -168,8 +218,7 @@ def _signature() -> inspect.Signature:
             continue
         if f.default is not None and kind is not bool:
             text += f" Default: {f.default}."
-        flags = [f"--{f.name.replace('_', '-')}"] if kind is bool and not f.default else []
-        option = typer.Option(*flags, help=text, min=f.metadata["min"], max=f.metadata["max"], show_default=False)
+        option = typer.Option(help=text, min=f.metadata["min"], max=f.metadata["max"], show_default=False)
         parameters.append(_parameter(f.name, Annotated[kind | None, option]))
     return inspect.Signature(parameters)
 

@@ -155,15 +155,16 @@ def screen_sink(*, still: bool, status: Callable[[], dict[str, Any]]) -> PhotoSc
     return LiveScreen(status) if sys.stdout.isatty() else PipeScreen()
 
 
-def print_summary(summary: "Summary", *, still: bool, status: dict[str, Any]) -> None:
+def print_summary(summary: "Summary", *, still: bool, status: dict[str, Any], faces: bool = True) -> None:
     """Frames, faces, labels, steadiness, camera, percentiles by stage; `-` where there are too few frames for one."""
     rate = summary.frames_per_second()
     paced = still or status["camera"]["captured"] is not None
-    text = f"{summary.frames:,} frames, {summary.faces:,} faces"
+    text = f"{summary.frames:,} frames" + (f", {summary.faces:,} faces" if faces else "")
     print(text + (f", {rate:.0f} frames a second" if rate and not paced else ""))
-    if summary.labels:
+    if summary.labels and faces:
         print("labels: " + ", ".join(f"{label} {count:,}" for label, count in summary.labels.most_common()))
-    _print_steadiness(status["labels_changed"])
+    if faces:
+        _print_steadiness(status["labels_changed"])
     if status["camera"]["captured"] is not None:
         c = status["camera"]
         print(

@@ -13,8 +13,13 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".p
 
 
 def redacted(address: str) -> str:
-    """An address without its user and password, for screens, logs and reports."""
-    return re.sub(r"://[^/@]*@", "://***@", address)
+    """An address without what may be secret, for screens, logs and reports.
+
+    That is all up to the last @, since passwords hold @ and / too, and a network address's query, where many cameras
+    take user and password.
+    """
+    shown = re.sub(r"://.*@", "://***@", address)
+    return re.sub(r"^((?:rtsps?|https?)://[^?]*\?).+", r"\1***", shown)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

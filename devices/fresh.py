@@ -44,6 +44,8 @@ class FreshFrames(Closing):
         give_up_s: without a frame for so long, iterating raises.
         say: called with one line when the camera goes away and when it is back; from any thread.
 
+    `ends_when` may be set: it is asked while no frame comes, and ends the iteration.
+
     Raises:
         SourceError: the camera is not there at the start; later, while iterating, when `give_up_s` is over.
     """
@@ -55,6 +57,7 @@ class FreshFrames(Closing):
         self.fps: float | None = None
         self.counts = CaptureCounts()
         self.away = False
+        self.ends_when: Callable[[], bool] = lambda: False
         self._camera, self._give_up_s, self._say = camera, give_up_s, say or (lambda text: None)
         self._changed = threading.Condition()
         self._slot: Frame | None = None
@@ -95,21 +98,29 @@ class FreshFrames(Closing):
         return asdict(self.counts)
 
     def _next(self) -> Frame | None:
+        while not self.ends_when():
+            with self._changed:
+                if self._slot is None and not self._ended:
+                    self._changed.wait(_POLL_S)
+                frame, self._slot = self._slot, None
+                self._changed.notify_all()
+                ended = self._ended
+            if frame is not None:
+                return frame
+            if ended:
+                self._raise_error()
+                return None
+            self._judge_silence()
+        return None
+
+    def _judge_silence(self) -> None:
         with self._changed:
-            while self._slot is None and not self._ended:
-                silent_s = time.monotonic() - self._last_s
-                if silent_s > _AWAY_S:
-                    self._note_away(f"{self.name} gives no frames")
-                if silent_s > self._give_up_s:
-                    raise SourceError(
-                        f"{self.name} gave no frame for {self._give_up_s:g} s; is the camera still connected?"
-                    )
-                self._changed.wait(min(_POLL_S, self._give_up_s))
-            frame, self._slot = self._slot, None
-            self._changed.notify_all()
-        if frame is None:
-            self._raise_error()
-        return frame
+            silent_s = time.monotonic() - self._last_s
+            newly = silent_s > _AWAY_S and self._mark_away()
+        if newly:
+            self._say(f"{self.name} gives no frames; waiting for it")
+        if silent_s > self._give_up_s:
+            raise SourceError(f"{self.name} gave no frame for {self._give_up_s:g} s; is the camera still connected?")
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -138,17 +149,22 @@ class FreshFrames(Closing):
                 if not self._opened:
                     raise
                 with self._changed:
-                    self._note_away(str(error))
+                    newly = self._mark_away()
+                if newly:
+                    self._say(f"{error}; waiting for it")
             failures = 0 if self.counts.captured > before else failures + 1
             self._stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
     def _read(self, source: FrameSource) -> None:
         damaged_before = self.counts.damaged
-        for frame in source:
+        try:
+            for frame in source:
+                self.counts.damaged = damaged_before + source.damaged
+                if self._stop.is_set():
+                    return
+                self._offer(frame)
+        finally:
             self.counts.damaged = damaged_before + source.damaged
-            if self._stop.is_set():
-                return
-            self._offer(frame)
 
     def _note_open(self, source: FrameSource) -> None:
         with self._changed:
@@ -159,22 +175,21 @@ class FreshFrames(Closing):
                 self._last_s = time.monotonic()
             self._changed.notify_all()
 
-    def _note_away(self, why: str) -> None:
-        if not self.away:
-            self.away = True
-            self.counts.gaps += 1
-            self._say(f"{why}; waiting for it")
+    def _mark_away(self) -> bool:
+        """Whether this is news; called with the lock, while words are said without it: whoever listens may be slow."""
+        known, self.away = self.away, True
+        self.counts.gaps += not known
+        return not known
 
     def _offer(self, frame: Frame) -> None:
         gap_ms = None
         with self._changed:
             now = time.monotonic()
             if self.away:
-                gap_s = now - self._last_s
-                self.away, gap_ms = False, gap_s * 1000
-                self.counts.gap_s += gap_s
-                self._say(f"{self.name} gives frames again after {gap_s:.1f} s")
+                self.away, gap_ms = False, (now - self._last_s) * 1000
+                self.counts.gap_s += gap_ms / 1000
             self._last_s = now
+            returned_ms = gap_ms
             while self._camera.every_frame and self._slot is not None and not self._stop.is_set():
                 self._changed.wait(_POLL_S)
                 self._last_s = time.monotonic()
@@ -186,3 +201,5 @@ class FreshFrames(Closing):
             )
             self.counts.captured += 1
             self._changed.notify_all()
+        if returned_ms is not None:
+            self._say(f"{self.name} gives frames again after {returned_ms / 1000:.1f} s")

@@ -87,5 +87,7 @@ def _replay(word: str) -> Camera:
     from fer_edge.devices.camera_uri import parse_uri
     from fer_edge.devices.source_replay import ReplayCamera, parse_faults
 
+    if word in ("replay:", "replay") or word.startswith("replay:?"):
+        raise SourceError(f"{word} names no clip; expected replay:clip.mp4")
     uri = parse_uri(word, {"fps": float, "faults": parse_faults, "every": int, "loop": int})
     return ReplayCamera(Path(uri.target), **uri.options).camera()

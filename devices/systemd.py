@@ -2,15 +2,19 @@
 
 import grp
 import re
+import stat
 from pathlib import Path
 
 from fer_edge.devices.errors import OutputError
 from fer_edge.devices.files import replacing_file
+from fer_edge.devices.machine import read_text
 
 UNIT_FOLDER = Path("/etc/systemd/system")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,100}"
-_UNIT = """\
-# Written by: fer-edge service install
+_MARK = "# Written by: fer-edge service install"
+_UNIT = (
+    _MARK
+    + """
 [Unit]
 Description=fer-edge: facial emotions from a camera
 Wants=network-online.target
@@ -70,6 +74,7 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 """
+)
 
 
 def service_unit(
@@ -113,6 +118,12 @@ def camera_groups() -> tuple[str, ...]:
     return tuple(group.gr_name for group in grp.getgrall() if group.gr_name in ("video", "render"))
 
 
+def closed_folders(*paths: Path) -> list[Path]:
+    """Folders above these files that a user made by systemd could not enter, as homes with mode 0700 are."""
+    above = dict.fromkeys(folder for path in paths for folder in path.parents)
+    return [folder for folder in above if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH]
+
+
 def _quoted(path: Path) -> str:
     text = str(path)
     if not path.is_absolute() or not text.isprintable():
@@ -127,9 +138,11 @@ def install_unit(text: str, name: str, folder: Path = UNIT_FOLDER) -> Path:
     """Write the unit; gives its path.
 
     Raises:
-        OutputError: no permission, or no such folder.
+        OutputError: no permission, no such folder, or a unit of that name that is somebody else's.
     """
     path = folder / f"{name}.service"
+    if path.exists() and not (read_text(path) or "").startswith(_MARK):
+        raise OutputError(f"{path} was not written by fer-edge; choose another --name, or move it away")
     with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o644)

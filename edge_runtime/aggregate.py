@@ -98,6 +98,12 @@ class Aggregated:
         self._last_ns = self._step_ns = 0
         self._labels: Counter[str] = Counter()
         self._ready: deque[MinuteCounts] = deque(maxlen=_KEPT_MINUTES)
+        self._lost = 0
+
+    @property
+    def dropped(self) -> int:
+        """What the inner sink lost of its own accord, and the minutes that waited too long for it."""
+        return self._lost + getattr(self._inner, "dropped", 0)
 
     def put(self, observation: Observation, frame: Frame | None) -> None:
         """Count one frame.
@@ -167,6 +173,7 @@ class Aggregated:
     def _finish(self) -> None:
         minute, self._minute = self._minute, None
         if minute is not None:
+            self._lost += len(self._ready) == _KEPT_MINUTES
             self._ready.append(self._counts_of(minute))
 
     def _give(self) -> None:

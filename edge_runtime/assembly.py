@@ -4,12 +4,12 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.devices.errors import EngineError, OutputError
+from fer_edge.devices.errors import EngineError
 from fer_edge.devices.sources import ImageSource
 from fer_edge.edge_runtime.config import ConfigError, RunConfig
 from fer_edge.edge_runtime.labeller import Labeller
@@ -21,6 +21,10 @@ from fer_edge.edge_runtime.steady import Steadiness
 from fer_edge.edge_runtime.vocabulary import Observation, Precision
 
 _PASSWORD = "FER_EDGE_MQTT_PASSWORD"
+
+
+if TYPE_CHECKING:
+    from fer_edge.edge_runtime.sink_video import SaveSink
 
 
 class _Server(Protocol):
@@ -72,73 +76,66 @@ def _gate(config: RunConfig, stored: Gate | None) -> Gate | bool:
 class Outputs:
     """The sinks and servers of a run."""
 
-    def __init__(self, config: RunConfig, runner: Runner) -> None:
-        self._config, self._runner = config, runner
+    def __init__(self, config: RunConfig, runner: Runner, *, append: bool = False) -> None:
+        self._config, self._runner, self._append = config, runner, append
         self._servers: list[_Server] = []
         self._photos: Labeller | None = None
+        self._saved: SaveSink | None = None
 
-    @staticmethod
-    def check(config: RunConfig) -> None:
-        """Refuse what cannot be meant, before a camera is opened.
-
-        Raises:
-            OutputError: an output that is the source or another output.
-            ConfigError: options that contradict each other.
-        """
-        taken = [Path(config.source).resolve()]
-        for output in (config.save, config.jsonl, config.csv):
-            if output is not None:
-                if output.resolve() in taken:
-                    raise OutputError(f"{output} is the source or another output; writing it would destroy that")
-                taken.append(output.resolve())
-        if config.aggregate and (config.save or config.show):
-            raise ConfigError("aggregate gives out no faces; leave save and show away")
-        if config.aggregate and not (config.jsonl or config.csv or config.mqtt or config.web or config.metrics):
-            raise ConfigError("aggregate needs somewhere to give its counts; add jsonl, csv, mqtt, web or metrics")
-        if config.web:
-            from fer_edge.edge_runtime.web_server import parse_address, token_for
-
-            token_for(parse_address(config.web)[0], config.web_token_file)
+    @property
+    def saved(self) -> bool:
+        """Whether `save` was written, once the runner is closed."""
+        return self._saved is not None and self._saved.saved
 
     def open(self) -> list[str]:
         """Start them all; gives a line for each server that says where it is.
 
+        Files come last, since opening one may empty it.
+
         Raises:
             OutputError: a file, address or broker that cannot be used.
+            ConfigError: minutes of photos.
         """
         c, status = self._config, self._runner.monitor.status
+        if c.aggregate and self._runner.pipeline.source.still:
+            raise ConfigError("aggregate counts the minutes of a camera or clip; photos have none")
         sinks: list[Any] = []
-        max_bytes = round(c.rotate_mb * 1e6) if c.rotate_mb else None
-        if c.jsonl:
-            from fer_edge.edge_runtime.sink_jsonl import JsonlSink
-
-            sinks.append(JsonlSink(c.jsonl, max_bytes=max_bytes, keep=c.rotate_keep))
-        if c.csv:
-            from fer_edge.edge_runtime.sink_csv import CsvSink
-
-            sinks.append(CsvSink(c.csv, max_bytes=max_bytes, keep=c.rotate_keep, aggregate=c.aggregate))
-        if c.mqtt:
-            sinks.append(_mqtt(c, status, self._runner.say))
-        if c.aggregate:
-            if self._runner.pipeline.source.still:
-                raise ConfigError("aggregate counts the minutes of a camera or clip; photos have none")
-            from fer_edge.edge_runtime.aggregate import Aggregated
-
-            sinks = [Aggregated(sink, live=self._runner.pipeline.source.live) for sink in sinks]
+        told = []
         if c.save:
             sinks.append(self._save(c.save))
-        told = []
         if c.metrics:
             from fer_edge.edge_runtime.metrics import metrics_server
 
-            self._servers.append(metrics_server(c.metrics, status, faces=not c.aggregate))
-            told.append(f"metrics: http://{c.metrics}/metrics")
+            server = metrics_server(c.metrics, status, faces=not c.aggregate)
+            self._servers.append(server)
+            told.append(f"metrics: http://{c.metrics.rpartition(':')[0]}:{server.port}/metrics")
         if c.web:
             sink, url = self._web(c.web, status)
             sinks.append(sink)
             told.append(f"page: {url}")
-        self._runner.add(sinks)
+        records: list[Any] = [_mqtt(c, status, self._runner.say)] if c.mqtt else []
+        records += self._files()
+        if c.aggregate:
+            from fer_edge.edge_runtime.aggregate import Aggregated
+
+            records = [Aggregated(sink, live=self._runner.pipeline.source.live) for sink in records]
+        self._runner.add(sinks + records)
         return told
+
+    def _files(self) -> list[Any]:
+        c, files = self._config, list[Any]()
+        max_bytes = round(c.rotate_mb * 1e6) if c.rotate_mb else None
+        if c.csv:
+            from fer_edge.edge_runtime.sink_csv import CsvSink
+
+            files.append(
+                CsvSink(c.csv, max_bytes=max_bytes, keep=c.rotate_keep, append=self._append, aggregate=c.aggregate)
+            )
+        if c.jsonl:
+            from fer_edge.edge_runtime.sink_jsonl import JsonlSink
+
+            files.append(JsonlSink(c.jsonl, max_bytes=max_bytes, keep=c.rotate_keep, append=self._append))
+        return files
 
     def close(self) -> None:
         """Stop the servers; the runner closes the sinks."""
@@ -150,7 +147,8 @@ class Outputs:
 
         source = self._runner.pipeline.source
         photos = len(source) if isinstance(source, ImageSource) else 1
-        return SaveSink(path, still=source.still, live=source.live, fps=source.fps, photos=photos)
+        self._saved = SaveSink(path, still=source.still, live=source.live, fps=source.fps, photos=photos)
+        return self._saved
 
     def _web(self, address: str, status: Callable[[], dict[str, Any]]) -> tuple[Sink, str]:
         from fer_edge.edge_runtime.web_app import build_app

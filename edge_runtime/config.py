@@ -54,7 +54,7 @@ class RunConfig:
     save: Path | None = _option(None, "Write the annotated picture, clip, or folder of pictures.")
     jsonl: Path | None = _option(None, "Write a line of JSON a frame.")
     csv: Path | None = _option(None, "Write a row a face.")
-    rotate_mb: float | None = _option(None, "Begin a new --jsonl or --csv file after so many megabytes.", 0.01)
+    rotate_mb: float | None = _option(None, "Begin a new --jsonl or --csv file after so many megabytes.", 0.01, 1e6)
     rotate_keep: int = _option(5, "Rotated files to keep.", 1, 1000)
     aggregate: bool = _option(False, "Privacy: give out counts by minute and nothing about a single face.")
     mqtt: str | None = _option(None, "Broker: mqtt://[user@]host[:1883], or mqtts:// for TLS.")
@@ -107,7 +107,9 @@ def _typed(path: Path, key: str, value: Any, annotation: Any) -> Any:
     allowed = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not NoneType]
     for kind in allowed:
         if kind is Path and isinstance(value, str):
-            return path.parent / Path(value).expanduser()
+            return path.parent / _expanded(path, value)
+        if key == "source" and isinstance(value, str) and (path.parent / value).exists():
+            return str(path.parent / value)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
@@ -115,6 +117,13 @@ def _typed(path: Path, key: str, value: Any, annotation: Any) -> Any:
     names = {Path: "a path in quotes", str: "a text in quotes", int: "a whole number", float: "a number"}
     expected = " or ".join(names.get(kind, "true or false") for kind in allowed)
     raise ConfigError(f"{path}: {key} is {value!r}; expected {expected}")
+
+
+def _expanded(path: Path, value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # ~somebody who is not there
+        raise ConfigError(f"{path}: {value!r} is no path ({error})") from error
 
 
 def as_toml(config: RunConfig) -> str:

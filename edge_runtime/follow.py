@@ -40,7 +40,8 @@ class FaceFollower:
         detector: what looks.
         scan_width: full scans are made on frames shrunk to this width, in pixels.
         min_face: smallest face in a full scan, in pixels of the shrunk frame.
-        scan_every: frames from one full scan to the next; 1 scans every frame and follows nothing.
+        still: frames have nothing to do with each other: each is scanned, and nobody gets an id.
+        scan_every: frames from one full scan to the next; with 1 nothing is ever looked for around its last place.
         max_misses: frames for which a face that is out of sight is looked for around its last place.
         recall_frames: frames after that for which a face that a scan finds near there gets its old id back.
 
@@ -51,13 +52,14 @@ class FaceFollower:
         self,
         detector: Detector,
         *,
+        still: bool = False,
         scan_width: int = 320,
         min_face: int = 24,
         scan_every: int = 15,
         max_misses: int = 8,
         recall_frames: int = 30,
     ) -> None:
-        self._detector = detector
+        self._detector, self._still = detector, still
         self._scan_width, self._min_face = scan_width, min_face
         self.scan_every, self._max_misses, self._recall_frames = scan_every, max_misses, recall_frames
         self._tracks: list[_Track] = []
@@ -72,7 +74,7 @@ class FaceFollower:
 
     def find(self, gray: NDArray[np.uint8]) -> list[Face]:
         """Faces in sight in this frame, with track ids (None when nothing is followed)."""
-        if self.scan_every == 1:
+        if self._still:
             return self._scan(gray)
         self._frames += 1
         self._since_scan += 1
@@ -168,7 +170,7 @@ class FaceFollower:
             return None
         self.looks += 1
         near, scale = self._near[pixels], region.shape[0] / pixels
-        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR_EXACT  # the same on aarch64
         cv2.resize(region, (pixels, pixels), dst=near, interpolation=method)
         left, top = (x0 + x1 - region.shape[0]) // 2, (y0 + y1 - region.shape[0]) // 2
         faces = [_scaled(f, scale, left, top) for f in self._detector.find(near, FACE_PIXELS // 2)]

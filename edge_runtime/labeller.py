@@ -85,9 +85,9 @@ class Labeller:
             self.engine.close()
             raise
         if not self.detector.looks:
-            self.follower = FaceFollower(self.detector, scan_width=1 << 30, scan_every=1)
+            self.follower = FaceFollower(self.detector, still=still, scan_width=1 << 30, scan_every=1)
         elif still:
-            self.follower = FaceFollower(self.detector, scan_width=STILL_SCAN_WIDTH, min_face=32, scan_every=1)
+            self.follower = FaceFollower(self.detector, still=True, scan_width=STILL_SCAN_WIDTH, min_face=32)
         else:
             self.follower = FaceFollower(self.detector, scan_every=scan_every)
         self.steady = SteadyLabels(steadiness or Steadiness(0, 0, 0), self.gate.min_margin)

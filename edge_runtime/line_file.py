@@ -15,21 +15,22 @@ class LineFile:
 
     Args:
         path: the file, or a device or a pipe, which is never rotated.
-        max_bytes: the size at which `path` becomes `path.1`, that `path.2` and so on. None: it is never rotated, and
-            a new run overwrites the file; with a size a new run goes on where the last one stopped.
+        max_bytes: the size at which `path` becomes `path.1`, that `path.2` and so on; None: it is never rotated.
         keep: how many rotated files stay.
+        append: go on where the last run stopped; else overwrite. What is rotated is always gone on with.
         header: a first line for every file, with its newline. A file that begins with another one is rotated away.
 
     Raises:
         OutputError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int | None, keep: int, header: str = "") -> None:
+    def __init__(self, path: Path, *, max_bytes: int | None, keep: int, append: bool = False, header: str = "") -> None:
         self._path, self._max_bytes, self._keep, self._header = path, max_bytes, keep, _encoded(header)
         self._fd: int | None = None
+        self._begun = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = self._emptied() if max_bytes is None else self._continued()
+            self._fd = self._continued() if append or max_bytes is not None else self._emptied()
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
@@ -45,8 +46,8 @@ class LineFile:
             self._fd = None  # unless all ends well, the next write begins with a file opened anew
             if self._is_full(fd, len(data)):
                 fd = self._rotated(fd)
-            _write_whole(fd, data if _size(fd) else self._header + data)
-            self._fd = fd
+            _write_whole(fd, data if self._has_header(fd) else self._header + data)
+            self._fd, self._begun = fd, True
         except OSError as error:
             raise self._error(error) from error
 
@@ -60,11 +61,14 @@ class LineFile:
         if fd is None:
             return
         try:
-            if self._header and not _size(fd):
+            if self._header and not self._has_header(fd):
                 _write_whole(fd, self._header)
             os.close(fd)
         except OSError as error:
             raise self._error(error) from error
+
+    def _has_header(self, fd: int) -> bool:
+        return _size(fd) > 0 if _is_regular(fd) else self._begun
 
     def _error(self, error: OSError) -> OutputError:
         return OutputError(f"cannot write {self._path}: {error.strerror}; the lines before are kept")

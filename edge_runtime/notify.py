@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +20,17 @@ class Notifier:
             from sdnotify import SystemdNotifier
 
             # Without debug it swallows every exception while it sends, a KeyboardInterrupt too.
-            self._systemd = SystemdNotifier(debug=True)
+            with suppress(OSError):  # a socket that is not there any more
+                self._systemd = SystemdNotifier(debug=True)
+
+    def warn_of_watchdog(self, camera_timeout_s: float, say: Callable[[str], None]) -> None:
+        """Say it where systemd's watchdog would bite a run that still waits for its camera."""
+        watchdog_s = int(os.environ.get("WATCHDOG_USEC") or 0) / 1e6
+        if 0 < watchdog_s <= camera_timeout_s:
+            say(
+                f"systemd's WatchdogSec ({watchdog_s:g} s) is not over camera_timeout_s ({camera_timeout_s:g} s): it "
+                "kills a run that waits for its camera; run fer-edge service install again"
+            )
 
     def _send(self, words: str) -> None:
         if self._systemd is not None:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fer_edge.devices.errors import FerEdgeError
 from fer_edge.devices.frame import Frame
 from fer_edge.devices.health import HealthSampler
 from fer_edge.edge_runtime.notify import Notifier
@@ -79,33 +78,40 @@ class Runner:
             summary.put(observation)
             for outlet in self._outlets:
                 outlet.put(observation, frame)
-            self._notifier.frame(f"{summary.frames:,} frames, {len(observation.predictions)} faces")
+            self._notifier.frame(f"{summary.frames:,} frames")
             if summary.frames % _CHECK_EVERY == 0:
                 cadence.heed(self._health)
             if not go_on(frame, observation) or summary.frames == max_frames:
                 break
             del frame  # else its buffers count as in use while the next one is read
 
-    def close(self) -> None:
+    def close(self, *, hurry: bool = False) -> None:
         """End everything; every outlet is closed even where one of them fails.
 
+        Args:
+            hurry: somebody asked the run to end: wait a second for outlets, not until a clip's are done.
+
         Raises:
-            FerEdgeError: the first outlet that could not finish.
+            FerEdgeError: the first outlet that could not finish; a bug in one is raised as it came.
         """
         self.monitor.ended = True
-        self.pipeline.close()
-        self._health.close()
-        failed: FerEdgeError | None = None
         for outlet in self._outlets:
             outlet.finish()
+        self.pipeline.close()
+        self._health.close()
+        failed: BaseException | None = None
         until_s = time.monotonic() + CLOSE_S
         for outlet in self._outlets:
             try:
-                outlet.close(until_s - time.monotonic())
-            except FerEdgeError as error:
+                outlet.close(until_s - time.monotonic() if hurry or self.pipeline.source.live else None)
+            except BaseException as error:
                 failed = failed or error
         if failed is not None:
             raise failed
+
+    def stuck(self) -> list[str]:
+        """Names of the sinks that did not come back when they were closed."""
+        return [outlet.sink.name for outlet in self._outlets if outlet.stuck]
 
     def _sink_counts(self) -> dict[str, Any]:
         return {outlet.sink.name: outlet.as_dict() for outlet in self._outlets}

@@ -98,14 +98,21 @@ class Outlet:
             self._closing = True
             self._changed.notify_all()
 
-    def close(self, wait_s: float = CLOSE_S) -> None:
-        """Let the sink finish what is queued (a live one for at most `wait_s`) and close.
+    @property
+    def stuck(self) -> bool:
+        """Whether the sink did not come back in time and was left behind."""
+        return self._closing and self._thread.is_alive()
+
+    def close(self, wait_s: float | None = CLOSE_S) -> None:
+        """Let the sink finish what is queued and close, for at most `wait_s`; None waits for as long as it takes.
 
         Raises:
             OutputError: as in `put`, or the sink could not finish.
         """
         self.finish()
-        self._thread.join(None if self._lossless else max(0.0, wait_s))
+        self._thread.join(wait_s if wait_s is None else max(0.0, wait_s))
+        if self.stuck:
+            self.counts.dropped += len(self._queue)
         if self._error is not None:
             raise self._error
 

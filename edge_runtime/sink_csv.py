@@ -29,9 +29,11 @@ class CsvSink:
     name = "csv"
     needs_pixels = False
 
-    def __init__(self, path: Path, *, max_bytes: int | None, keep: int, aggregate: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, max_bytes: int | None, keep: int, append: bool = False, aggregate: bool = False
+    ) -> None:
         header = _text([MINUTE_COLUMNS if aggregate else FACE_COLUMNS])
-        self._file = LineFile(path, max_bytes=max_bytes, keep=keep, header=header)
+        self._file = LineFile(path, max_bytes=max_bytes, keep=keep, append=append, header=header)
 
     def put(self, observation: Observation, frame: Frame | None) -> None:
         """Write one frame's rows.

@@ -16,8 +16,8 @@ class JsonlSink:
     name = "jsonl"
     needs_pixels = False
 
-    def __init__(self, path: Path, *, max_bytes: int | None, keep: int) -> None:
-        self._file = LineFile(path, max_bytes=max_bytes, keep=keep)
+    def __init__(self, path: Path, *, max_bytes: int | None, keep: int, append: bool = False) -> None:
+        self._file = LineFile(path, max_bytes=max_bytes, keep=keep, append=append)
 
     def put(self, observation: Observation, frame: Frame | None) -> None:
         """Write one frame's line.

@@ -12,12 +12,12 @@ from fer_edge.edge_runtime.mqtt_address import checked_topic, parse_broker
 from fer_edge.edge_runtime.mqtt_client import BrokerClient
 from fer_edge.edge_runtime.mqtt_discovery import discovery as discovery_configs
 from fer_edge.edge_runtime.record import observation_record
+from fer_edge.edge_runtime.status import OF_SINGLE_FACES
 from fer_edge.edge_runtime.vocabulary import Observation
 
 _LIVE = "live"
 _STATE_EVERY_S = 0.1
 _LOOK_EVERY_S = 0.5
-_OF_SINGLE_FACES = ("faces", "labels", "labels_changed")
 """Keys of the status by which somebody could follow one face from heartbeat to heartbeat."""
 
 
@@ -136,7 +136,7 @@ class MqttSink:
         if now_s - self._told_s >= self._heartbeat_s:
             self._told_s = now_s
             if not self._faces:
-                status = {key: value for key, value in status.items() if key not in _OF_SINGLE_FACES}
+                status = {key: value for key, value in status.items() if key not in OF_SINGLE_FACES}
             self._client.send_now(f"{self._topic}/status", json.dumps(status))
 
     def _show(self, now_s: float) -> None:

@@ -31,6 +31,8 @@ class SaveSink:
         fps: of the source; 25 where it has none.
         photos: how many photos there will be.
 
+    `saved` says, once closed, whether something took its name.
+
     Raises:
         OutputError: the suffix does not fit the source.
     """
@@ -47,6 +49,8 @@ class SaveSink:
         self._size: tuple[int, ...] = ()
         self._used: set[str] = set()
         self._started_ns = self._written = 0
+        self._failed: str | None = None
+        self.saved = False
         wanted = (".jpg", ".jpeg", ".png", "") if still else (".mp4", ".avi")
         if path.suffix.lower() not in wanted:
             kinds = ", ".join(word or "a folder" for word in wanted)
@@ -65,11 +69,18 @@ class SaveSink:
         if self._still:
             self._picture(self._path if self._path.suffix else self._path / self._name(frame), picture)
             return
+        if self._failed is not None:
+            raise OutputError(self._failed)
         try:
             self._add(picture, observation.clock_ns)
-        except OutputError:
-            self._discard()
-            raise
+        except OutputError as error:
+            if not self._live:
+                self._discard()
+                raise
+            self.close()  # what a camera gave until then is kept; a second clip would take its name
+            kept = "; the clip until then is kept" if self.saved else ""
+            self._failed = f"{error}{kept}"
+            raise OutputError(self._failed) from error
 
     def idle(self) -> None:
         """Nothing to do between frames."""
@@ -79,6 +90,7 @@ class SaveSink:
         if self._writer is not None:
             self._writer.release()
             self._writer = None
+            self.saved = self._written > 0
         self._files.close()
 
     def _add(self, picture: NDArray[np.uint8], clock_ns: int) -> None:
@@ -132,3 +144,4 @@ class SaveSink:
         with replacing_file(path) as temporary:
             if not cv2.imwrite(str(temporary), picture):
                 raise OutputError(f"cannot write {path}; is the disk full?")
+        self.saved = True

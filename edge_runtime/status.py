@@ -18,7 +18,10 @@ from fer_edge.edge_runtime.vocabulary import Observation
 if TYPE_CHECKING:
     from fer_edge.edge_runtime.pipeline import Pipeline
 
+OF_SINGLE_FACES = ("faces", "labels", "labels_changed", "looks", "full_scans")
+"""What privacy mode leaves out of the status: read often enough, these follow one face."""
 _KEPT_FRAMES = 10_000
+_RANK_EVERY_S = 1.0
 _RATE_WINDOW_NS = 5_000_000_000
 _CAMERA = tuple(field.name for field in fields(CaptureCounts))
 
@@ -89,6 +92,8 @@ class Monitor:
         self.summary = Summary()
         self._pipeline, self._health, self._sinks = pipeline, health, sinks
         self._started_s = time.monotonic()
+        self._ranked_s = -_RANK_EVERY_S
+        self._ranked: tuple[Any, Any] = ({}, {})
         self.ended = False
 
     def state(self) -> str:
@@ -100,9 +105,17 @@ class Monitor:
             return "away"
         return "live" if self.summary.frames else "starting"
 
+    def _percentiles(self) -> tuple[Any, Any]:
+        """By stage and of the age; ranked once a second at most, for it takes milliseconds from the frame loop."""
+        now_s = time.monotonic()
+        if self.ended or now_s - self._ranked_s >= _RANK_EVERY_S:
+            self._ranked_s, self._ranked = now_s, (self.summary.stages(), self.summary.age())
+        return self._ranked
+
     def status(self) -> dict[str, Any]:
         """The whole picture, ready for JSON; what was not measured is None."""
         p, summary = self._pipeline, self.summary
+        stages, age = self._percentiles()
         follower = p.labeller.follower
         camera = p.source.as_dict() if isinstance(p.source, FreshFrames) else dict.fromkeys(_CAMERA)
         return {
@@ -117,8 +130,8 @@ class Monitor:
             "faces": summary.faces,
             "labels": dict(summary.labels),
             "fps": summary.recent_rate(),
-            "age_ms": summary.age(),
-            "stages": summary.stages(),
+            "age_ms": age,
+            "stages": stages,
             "camera": camera,
             "scan_every": follower.scan_every,
             "full_scans": follower.full_scans,

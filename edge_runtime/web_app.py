@@ -24,6 +24,7 @@ from fer_edge.devices.errors import FerEdgeError
 from fer_edge.devices.frame import Frame
 from fer_edge.edge_runtime.annotate import annotated as drawn
 from fer_edge.edge_runtime.record import observation_record
+from fer_edge.edge_runtime.status import OF_SINGLE_FACES
 from fer_edge.edge_runtime.vocabulary import Observation
 from fer_edge.edge_runtime.web_guard import Guard, sentence
 from fer_edge.edge_runtime.web_photo import RateLimit, decoded, discard, photo_bytes
@@ -46,7 +47,6 @@ _MAX_UPLOADS = 4
 _PHOTO_SIDE = 1600
 # Where faces are hidden: who asks often enough would follow a single face by finer counts.
 _HIDDEN_STEP_S = 60
-_OF_FACES = ("faces", "labels", "labels_changed")
 _HIDDEN = "this device shows counts only; pictures and single faces are switched off"
 _BUSY = "too many are looking at this device; try again later"
 _PHOTO_BODY = {
@@ -185,7 +185,7 @@ class _Live:
         async with self._one_asks:
             if time.monotonic() - self._status_at >= _STATUS_EVERY_S:
                 status = await run_in_threadpool(self._ask)
-                hidden = () if self._show_faces else _OF_FACES
+                hidden = () if self._show_faces else OF_SINGLE_FACES
                 self._status = {key: value for key, value in status.items() if key not in hidden}
                 self._status_at = time.monotonic()
         return self._status

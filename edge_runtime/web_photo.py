@@ -119,8 +119,12 @@ async def _form_file(request: Request, body: bytes) -> bytes:
         return await photo.read()
 
 
+_REDUCED = ((32_000_000, cv2.IMREAD_REDUCED_COLOR_4), (8_000_000, cv2.IMREAD_REDUCED_COLOR_2))
+
+
 def decoded(photo: bytes) -> NDArray[np.uint8]:
-    """The photo as (H, W, 3) uint8 BGR, turned upright as its EXIF says.
+    """The photo as (H, W, 3) uint8 BGR, turned upright as its EXIF says; a JPEG of over 8 megapixels at half its
+    width and height, of over 32 at a quarter.
 
     Raises:
         HTTPException: 413 for more than `MAX_PIXELS`, 415 for what is no JPEG, PNG or WebP or is damaged.
@@ -133,8 +137,11 @@ def decoded(photo: bytes) -> NDArray[np.uint8]:
         raise HTTPException(413, f"the photo has more than {MAX_PIXELS // 1_000_000} megapixels; send a smaller one")
     if photo.startswith(b"\xff\xd8") and photo.count(b"\xff\xda") > _MAX_SCANS:
         raise HTTPException(415, "the photo is an unusual JPEG; save it again as a plain one")
+    how = cv2.IMREAD_COLOR
+    if photo.startswith(b"\xff\xd8"):  # a JPEG can be decoded smaller, which a board with 512 MB has memory for
+        how = next((mode for pixels, mode in _REDUCED if width * height > pixels), how)
     try:
-        bgr = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
+        bgr = cv2.imdecode(np.frombuffer(photo, np.uint8), how)
     except cv2.error:
         bgr = None
     if bgr is None:

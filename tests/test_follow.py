@@ -177,12 +177,19 @@ def test_a_face_that_walks_over_the_place_of_a_lost_one_stays_in_sight() -> None
         assert ids(follower.find(frame(moved(LEFT, right)))) == [2]
 
 
-def test_with_scan_every_1_nothing_is_followed() -> None:
-    follower = FaceFollower(BrightSquares(), scan_every=1)
+def test_in_photos_nothing_is_followed() -> None:
+    follower = FaceFollower(BrightSquares(), still=True)
     for boxes in ([LEFT, RIGHT], [], [BELOW]):
         found = follower.find(frame(*boxes))
         assert [(face.box_xyxy, face.track_id) for face in found] == [(box, None) for box in boxes]
     assert follower.full_scans == 3
+
+
+def test_a_stream_whose_every_frame_is_scanned_has_ids_all_the_same() -> None:
+    follower = FaceFollower(BrightSquares(), scan_every=1)
+    for step in range(5):
+        assert ids(follower.find(frame(moved(LEFT, 4 * step), moved(RIGHT, -4 * step)))) == [1, 2]
+    assert (follower.full_scans, follower.looks) == (5, 0)
 
 
 @pytest.mark.parametrize(

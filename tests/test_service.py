@@ -1,6 +1,7 @@
 """A run that is left running: systemd's words, signals in every state, reload, heat, the service file."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -12,13 +13,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from fer_edge.devices.errors import OutputError
+from fer_edge.devices.frame import Frame, redacted
 from fer_edge.devices.health import Health, read_health, throttled_bits
 from fer_edge.devices.systemd import service_unit
 from fer_edge.edge_runtime import Pipeline
 from fer_edge.edge_runtime.runner import ScanCadence
-from fer_edge.edge_runtime.sample_clip import write_sample_clip
+from fer_edge.edge_runtime.sample_clip import SAMPLE_PHOTO, write_sample_clip
+from fer_edge.edge_runtime.sink_video import SaveSink
+from fer_edge.edge_runtime.vocabulary import Observation
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +150,25 @@ def test_sighup_reads_the_configuration_again(service, clip: Path, tmp_path: Pat
     run.process.send_signal(signal.SIGHUP)
     run.listen(lambda words: words.count("READY=1") == 2)
     assert (tmp_path / "a.jsonl").stat().st_size > 0
-    config.write_text('sorce = "nothing"\n')
+    written = (tmp_path / "a.jsonl").read_text()
+    for wrong, why in {
+        'sorce = "nothing"\n': "unknown key 'sorce'; did you mean 'source'?",
+        f'source = "{clip}"\naggregate = true\nshow = true\n': "aggregate gives out no faces",
+    }.items():
+        config.write_text(wrong)
+        run.process.send_signal(signal.SIGHUP)
+        assert run.process.stderr is not None
+        line = run.process.stderr.readline()
+        assert why in line
+        assert line.endswith("; going on with the configuration from before\n")
+        before = run.words.count("WATCHDOG=1")
+        run.listen(lambda words, before=before: words.count("WATCHDOG=1") > before + 1)
+    config.write_text(f'source = "replay:{clip}?loop=0&fps=25"\njsonl = "a.jsonl"\n')
     run.process.send_signal(signal.SIGHUP)
     run.listen(lambda words: words.count("READY=1") == 3)
     code, _, err = run.end()
     assert code == 0, err
-    assert "unknown key 'sorce'; did you mean 'source'?; going on with the configuration from before" in err
+    assert (tmp_path / "a.jsonl").read_text().startswith(written)  # what was written before is gone on with
     assert (tmp_path / "b.jsonl").stat().st_size > 0
     assert any(word.startswith("MONOTONIC_USEC=") for word in run.words)
 
@@ -353,3 +373,153 @@ def test_a_full_disk_is_said_and_the_camera_goes_on(cli, clip: Path, tmp_path: P
     assert "failed" in live.stdout
     assert whole.returncode == 1
     assert "No space left on device; the lines before are kept" in whole.stderr
+
+
+def test_a_reload_is_heeded_while_the_camera_is_away(service, clip: Path, tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(f'source = "replay:{clip}?loop=0&fps=25&faults=gone@10:600"\ncamera_timeout_s = 500\n')
+    run = service("--config", "run.toml")
+    run.listen(is_ready)
+    assert run.process.stderr is not None
+    assert "was disconnected" in run.process.stderr.readline()
+    config.write_text(f'source = "replay:{clip}?loop=0&fps=25"\n')
+    run.process.send_signal(signal.SIGHUP)
+    run.listen(lambda words: words.count("READY=1") == 2)
+    assert run.end()[0] == 0
+
+
+@pytest.mark.parametrize("source", ["fake:?faces=4&fps=60", "{clip}"])
+def test_a_reader_who_stalls_does_not_stop_sigterm(clip: Path, tmp_path: Path, source: str) -> None:
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 1024)
+    os.set_blocking(write, True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fer_edge", "run", source.format(clip=clip), "--jsonl", "out.jsonl", "--quiet"]
+        if source == "{clip}"
+        else [sys.executable, "-m", "fer_edge", "run", source],
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+    )
+    os.close(write)
+    try:
+        time.sleep(4)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        os.close(read)
+
+
+def test_privacy_mode_shows_no_single_face_anywhere(cli, clip: Path, tmp_path: Path) -> None:
+    done = cli("run", f"replay:{clip}?fps=0", "--aggregate", "--csv", "minutes.csv", "--jsonl", "minutes.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "#1" not in done.stdout
+    assert "labels" not in done.stdout
+    assert "60 frames\n" in done.stdout
+    [minute] = [json.loads(line) for line in (tmp_path / "minutes.jsonl").read_text().splitlines()]
+    assert minute["frames"] == 60
+    assert "faces" not in minute
+    assert "box" not in (tmp_path / "minutes.csv").read_text()
+
+
+@pytest.mark.parametrize("option", [("--save", "bad.txt"), ("--metrics", "nonsense"), ("--aggregate",)])
+def test_a_wrong_option_does_not_empty_a_result_that_is_there(cli, tmp_path: Path, option: tuple[str, ...]) -> None:
+    (tmp_path / "old.jsonl").write_text("a result\n")
+    done = cli("run", SAMPLE_PHOTO, "--jsonl", "old.jsonl", *option)
+    assert done.returncode == 1
+    assert (tmp_path / "old.jsonl").read_text() == "a result\n"
+
+
+def test_the_clip_of_a_replay_is_not_written_over(cli, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.mp4").write_bytes(clip.read_bytes())
+    done = cli("run", "replay:c.mp4?fps=0", "--jsonl", "c.mp4")
+    assert done.returncode == 1
+    assert "writing it would destroy that" in done.stderr
+    assert (tmp_path / "c.mp4").read_bytes() == clip.read_bytes()
+
+
+def test_outputs_do_not_land_among_the_photos(cli, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(SAMPLE_PHOTO.read_bytes())
+    done = cli("run", "photos", "--jsonl", "photos/a.jpg")
+    assert done.returncode == 1
+    assert "lies in the source's folder" in done.stderr
+    assert (photos / "a.jpg").read_bytes() == SAMPLE_PHOTO.read_bytes()
+
+
+def test_an_option_that_nothing_would_heed_is_said(cli) -> None:
+    done = cli("run", SAMPLE_PHOTO, "--rotate-mb", "1")
+    assert done.returncode == 1
+    assert "rotate_mb does nothing without jsonl or csv" in done.stderr
+
+
+def test_a_save_that_was_not_written_is_an_error_and_not_a_claim(cli) -> None:
+    done = cli("run", "fake:?frames=40", "--save", "/proc/x/y.mp4")
+    assert done.returncode == 1
+    assert "wrote" not in done.stdout
+    assert "/proc/x/y.mp4 was not written" in done.stderr
+
+
+def test_a_path_in_the_file_is_relative_to_the_file(cli, tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "photo.jpg").write_bytes(SAMPLE_PHOTO.read_bytes())
+    (tmp_path / "etc" / "run.toml").write_text('source = "photo.jpg"\n')
+    done = cli("run", "--config", "etc/run.toml")
+    assert done.returncode == 0, done.stderr
+    assert "photo.jpg: 1 face" in done.stdout
+
+
+def test_somebody_elses_unit_is_left_alone(cli, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('source = "0"\n')
+    (tmp_path / "ssh.service").write_text("[Service]\n")
+    done = cli("service", "install", "--config", "run.toml", "--name", "ssh", "--folder", tmp_path)
+    assert done.returncode == 1
+    assert "was not written by fer-edge" in done.stderr
+    assert (tmp_path / "ssh.service").read_text() == "[Service]\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://user:secret@host/live", "rtsp://***@host/live"),
+        ("rtsp://user:se@cret@host/live", "rtsp://***@host/live"),
+        ("rtsp://user:se/cret@host/live", "rtsp://***@host/live"),
+        ("http://host/v.cgi?user=admin&pwd=secret", "http://host/v.cgi?***"),
+        ("rtsp://host:554/live", "rtsp://host:554/live"),
+        ("fake:?faces=2", "fake:?faces=2"),
+    ],
+)
+def test_no_secret_of_an_address_is_shown(address: str, shown: str) -> None:
+    assert redacted(address) == shown
+
+
+def test_a_camera_that_changes_its_picture_keeps_what_was_saved_until_then(tmp_path: Path) -> None:
+    def seen(seq: int, size: tuple[int, int]) -> tuple[Observation, Frame]:
+        frame = Frame(np.zeros(size, np.uint8), None, seq, seq * 40_000_000)
+        return Observation(seq, (), {}, 0.0, frame.t_capture_ns, frame.clock_ns), frame
+
+    sink = SaveSink(tmp_path / "out.mp4", still=False, live=True, fps=25)
+    for seq in range(50):
+        sink.put(*seen(seq, (120, 160)))
+    for seq in range(50, 60):
+        with pytest.raises(OutputError, match="the clip until then is kept"):
+            sink.put(*seen(seq, (240, 320)))
+    sink.close()
+    assert sink.saved
+    assert int(cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == 50
+
+
+def test_a_saved_camera_clip_plays_in_real_time(tmp_path: Path) -> None:
+    """A loop that is slower than the camera: every picture is shown for as long as it was the newest."""
+    sink = SaveSink(tmp_path / "out.mp4", still=False, live=True, fps=25)
+    for seq in range(0, 50, 5):
+        frame = Frame(np.zeros((120, 160), np.uint8), None, seq, seq * 40_000_000)
+        sink.put(Observation(seq, (), {}, 0.0, frame.t_capture_ns, frame.clock_ns), frame)
+    sink.close()
+    assert int(cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == 46
