@@ -18,7 +18,6 @@ from fer_edge.edge_runtime.vocabulary import Observation
 _LIVE = "live"
 _STATE_EVERY_S = 0.1
 _LOOK_EVERY_S = 0.5
-"""Keys of the status by which somebody could follow one face from heartbeat to heartbeat."""
 
 
 class MqttSink:
@@ -125,6 +124,7 @@ class MqttSink:
         """Say that nobody is watched any more and that this device is offline; takes a second at most."""
         self._seen = []
         self._show(float("inf"))
+        self._tell(time.monotonic())
         self._client.close()
 
     def _tell(self, now_s: float) -> None:

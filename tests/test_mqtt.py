@@ -494,3 +494,46 @@ def test_what_cannot_be_is_one_sentence(
     (tmp_path / "empty.pem").write_text("nothing")
     with pytest.raises(OutputError, match=sentence):
         sinks(told.pop("broker", "mqtt://127.0.0.1"), **told)
+
+
+def test_the_command_line_publishes_and_says_goodbye(cli, broker: Broker, readers: Any) -> None:
+    """`fer-edge run --mqtt` from first to last: online, faces, a status with its camera, and offline at the end."""
+    reader = readers(broker)
+    word = "fake:?frames=90&faces=2"
+    done = cli("run", word, "--mqtt", broker.address, "--mqtt-topic", TOPIC, "--mqtt-heartbeat-s", "1", "--quiet")
+    assert done.returncode == 0, done.stderr
+    until(lambda: reader.of("availability")[-1:] == ["offline"])
+    assert reader.of("availability")[0] in ("online", "offline")
+    assert "online" in reader.of("availability")
+    states = [json.loads(text) for text in reader.of("state")]
+    assert max(state["count"] for state in states) == 2
+    assert states[-1]["count"] == 0  # nobody is left behind
+    status = json.loads(reader.of("status")[-1])
+    assert status["state"] == "ended"
+    assert status["camera"]["captured"] > 30
+    assert status["sinks"]["mqtt"]["failed"] == 0
+
+
+def test_a_broker_that_is_killed_and_comes_back_while_a_run_goes_on(tmp_path: Path, broker: Broker) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "fer_edge", "run", "fake:?faces=1", "--jsonl", "out.jsonl", "--mqtt", broker.address],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    lines = tmp_path / "out.jsonl"
+    try:
+        until(lambda: lines.exists() and lines.read_text().count("\n") > 20, 60)
+        broker.kill()
+        seen = lines.read_text().count("\n")
+        until(lambda: lines.read_text().count("\n") > seen + 20)  # labelling goes on
+        broker.start()
+        reader = Reader(broker)
+        until(
+            lambda: [text for topic, text in list(reader.messages) if topic.endswith("/availability")] == ["online"], 60
+        )
+        until(lambda: [topic for topic, _ in list(reader.messages) if topic.endswith("/state")])
+        reader.close()
+    finally:
+        run.terminate()
+        _, err = run.communicate(timeout=30)
+    assert run.returncode == 0, err
+    assert "Traceback" not in err

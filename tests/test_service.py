@@ -523,3 +523,15 @@ def test_a_saved_camera_clip_plays_in_real_time(tmp_path: Path) -> None:
         sink.put(Observation(seq, (), {}, 0.0, frame.t_capture_ns, frame.clock_ns), frame)
     sink.close()
     assert int(cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == 46
+
+
+def test_a_camera_that_is_gone_for_a_minute(cli, clip: Path, tmp_path: Path) -> None:
+    done = cli(
+        "run", f"replay:{clip}?fps=25&loop=2&faults=gone@20:60", "--camera-timeout-s", "90", "--jsonl", "o.jsonl"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("waiting for it") == done.stderr.count("gives frames again after") == 1
+    [gap_ms] = [
+        row["gap_ms"] for row in map(json.loads, (tmp_path / "o.jsonl").read_text().splitlines()) if row["gap_ms"]
+    ]
+    assert gap_ms >= 60_000
