@@ -74,7 +74,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     home = tmp_path_factory.mktemp("chain")
     steps = {
         "synth": ("data", "synth", "--out", "synth", "--count", "2100"),
-        "train": ("train", "--data", "synth", "--out", "run", "--epochs", "3"),
+        "train": ("train", "--data", "synth", "--out", "run", "--epochs", "6"),
         "calibrate": ("calibrate", "--data", "synth", "--count", "256", "--out", "calibration.json"),
         "convert": (
             *("convert", "run", "--int8", "--float16", "--dynamic-int8", "--calibration", "calibration.json"),
