@@ -29,6 +29,7 @@ _SAME_SIZE = 1.6
 @dataclass(slots=True)
 class _Track:
     face: Face
+    seen: int = 1
     misses: int = 0
     lost_at: int = 0
 
@@ -43,6 +44,8 @@ class FaceFollower:
         still: frames have nothing to do with each other: each is scanned, and nobody gets an id.
         scan_every: frames from one full scan to the next; with 1 nothing is ever looked for around its last place.
         max_misses: frames for which a face that is out of sight is looked for around its last place.
+        confirm: frames in which a new face must be found before it counts; what the very first scan finds counts at
+            once. A cascade sees a face for a single frame here and there where there is none.
         recall_frames: frames after that for which a face that a scan finds near there gets its old id back.
 
     `scan_every` may be changed between frames; `full_scans` and `looks` (around a last place) count what was done.
@@ -57,11 +60,13 @@ class FaceFollower:
         min_face: int = 24,
         scan_every: int = 15,
         max_misses: int = 8,
+        confirm: int = 1,
         recall_frames: int = 30,
     ) -> None:
         self._detector, self._still = detector, still
         self._scan_width, self._min_face = scan_width, min_face
         self.scan_every, self._max_misses, self._recall_frames = scan_every, max_misses, recall_frames
+        self._confirm = confirm
         self._tracks: list[_Track] = []
         self._lost: list[_Track] = []
         self._frames = 0
@@ -86,7 +91,7 @@ class FaceFollower:
             for track in self._tracks:
                 self._follow(gray, track)
         self._drop_lost_and_doubled(gray.shape[1], gray.shape[0])
-        return [track.face for track in self._tracks if track.misses == 0]
+        return [track.face for track in self._tracks if track.misses == 0 and track.seen >= self._confirm]
 
     def _drop_lost_and_doubled(self, width: int, height: int) -> None:
         """End tracks that were out of sight too long, and the younger of two that have come to follow one face."""
@@ -136,6 +141,7 @@ class FaceFollower:
                 continue
             track = self._tracks[ti]
             track.face, track.misses = _with_id(found[fi], track.face.track_id), 0
+            track.seen += 1
             taken_tracks.add(ti)
             taken_faces.add(fi)
         for ti, track in enumerate(self._tracks):
@@ -143,7 +149,8 @@ class FaceFollower:
                 track.misses += 1
         for fi, face in enumerate(found):
             if fi not in taken_faces:
-                self._tracks.append(_Track(_with_id(face, self._old_or_new_id(face))))
+                known = self._confirm if self.full_scans == 1 else 1
+                self._tracks.append(_Track(_with_id(face, self._old_or_new_id(face)), known))
 
     def _old_or_new_id(self, face: Face) -> int:
         for lost in reversed(self._lost):
@@ -158,6 +165,7 @@ class FaceFollower:
             found = self._look(gray, track.face.box_xyxy, *looked)
             if found is not None:
                 track.face, track.misses = _with_id(found, track.face.track_id), 0
+                track.seen += 1
                 return
         track.misses += 1
 

@@ -32,6 +32,8 @@ from fer_edge.edge_runtime.vocabulary import (
 
 STAGES = ("capture", "detect", "preprocess", "infer", "label", "total")
 """The keys of `Observation.stage_ns`; `capture` is the wait for the frame, `total` from before it to the label."""
+CONFIRM_FRAMES = 2
+"""A face that comes into a stream must be found in so many frames: Haar's phantoms last for one."""
 STILL_SCAN_WIDTH = 1600
 """Photos are scanned at up to this width: nothing is in a hurry there, and faces in a group photo are small."""
 _NO_GATE = Gate()
@@ -89,7 +91,7 @@ class Labeller:
         elif still:
             self.follower = FaceFollower(self.detector, still=True, scan_width=STILL_SCAN_WIDTH, min_face=32)
         else:
-            self.follower = FaceFollower(self.detector, scan_every=scan_every)
+            self.follower = FaceFollower(self.detector, scan_every=scan_every, confirm=CONFIRM_FRAMES)
         self.steady = SteadyLabels(steadiness or Steadiness(0, 0, 0), self.gate.min_margin)
         self._still = still
 

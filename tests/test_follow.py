@@ -264,3 +264,25 @@ def test_somebody_far_from_where_a_face_was_lost_is_somebody_else() -> None:
     for _ in range(6):
         found = follower.find(frame(BELOW))
     assert ids(found) == [2]
+
+
+class Phantom(BrightSquares):
+    """Sees a second face in one full scan, and nowhere else."""
+
+    def find(self, gray: NDArray[np.uint8], min_side: int) -> list[Face]:
+        found = super().find(gray, min_side)
+        scans = sum(shape[1] > 128 for shape in self.shapes)
+        return [*found, Face((250, 10, 290, 50), 1.0)] if gray.shape[1] > 128 and scans == 2 else found
+
+
+def test_a_face_that_is_seen_once_does_not_count() -> None:
+    follower = FaceFollower(Phantom(), scan_every=5, confirm=2)
+    seen = [ids(follower.find(frame(moved(LEFT, step)))) for step in range(30)]
+    assert seen == [[1]] * 30
+
+
+def test_a_face_that_comes_counts_from_its_second_frame_and_those_of_the_first_scan_at_once() -> None:
+    follower = FaceFollower(BrightSquares(), scan_every=5, confirm=2)
+    assert ids(follower.find(frame(LEFT))) == [1]
+    seen = [ids(follower.find(frame(LEFT, BELOW))) for _ in range(7)]
+    assert seen == [[1]] * 5 + [[1, 2]] * 2
