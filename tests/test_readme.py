@@ -156,3 +156,21 @@ def test_the_figures_of_the_readme_are_those_of_the_report() -> None:
         assert f"{ratios[f'{engine}/int8']['time_ratio']:.2f} " in row
     [row] = [line for line in text.splitlines() if line.startswith("| float32, Keras |")]
     assert f"{report['reference']['accuracy']:.2%} " in row
+
+
+def test_the_speeds_of_the_readme_and_of_the_runtime_page_are_those_measured() -> None:
+    import json
+
+    made = json.loads((ROOT / "docs" / "runtime" / "runtime.json").read_text())
+    page = (ROOT / "docs" / "runtime.md").read_text(encoding="utf-8")
+    haar, yunet = (c for c in made["clips"] if c["clip"] == "interview.mp4")
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    rates = [round(clip["followed"]["frames_per_second"]) for clip in (haar, yunet)]
+    assert f"at {rates[0]} frames a second on one core with OpenCV's Haar cascade and at {rates[1]} with YuNet" in text
+    for clip in made["clips"]:
+        name = {"haar": "Haar", "yunet": "YuNet"}[clip["detector"]]
+        assert f"| {clip['clip']}, {name} | {clip['followed']['frames_per_second']:.0f} |" in page
+        assert f"{clip['against_full_scans']['recall']:.1%} of {clip['against_full_scans']['faces']}" in page
+    soak = json.loads((ROOT / "docs" / "runtime" / "soak.json").read_text())
+    assert f"{soak['frames']:,} frames in " in page
+    assert f"{soak['growth_bytes'] / 1e6:.1f} MB more" in page
