@@ -17,6 +17,7 @@ from fer_edge.devices.errors import FerEdgeError
 from fer_edge.edge_runtime.config import RunConfig, as_toml, load_config
 
 if TYPE_CHECKING:
+    from fer_edge.edge_runtime.assembly import Outputs
     from fer_edge.edge_runtime.notify import Notifier
     from fer_edge.edge_runtime.runner import Runner
 
@@ -93,12 +94,9 @@ def _effective(config: Path | None, flags: dict[str, Any]) -> RunConfig:
 
 def _run_once(reload: _Reload, notifier: "Notifier") -> bool:
     """One run; whether it ended because there is a new configuration."""
-    from fer_edge.cli.screen_live import print_summary
-    from fer_edge.devices.errors import OutputError, SourceError
     from fer_edge.devices.fresh import FreshFrames
     from fer_edge.edge_runtime.assembly import Outputs, open_pipeline
     from fer_edge.edge_runtime.runner import Runner
-    from fer_edge.edge_runtime.window import Window
 
     def say(text: str) -> None:
         _say(text)
@@ -109,8 +107,27 @@ def _run_once(reload: _Reload, notifier: "Notifier") -> bool:
     source = runner.pipeline.source
     if isinstance(source, FreshFrames):
         source.ends_when = reload.heed  # while no frame comes, there is nobody else to ask
-    ended: BaseException | None = None
     outputs = Outputs(config, runner, append=reload.file is not None)
+    ended: BaseException | None = None
+    try:
+        ended = _label(runner, outputs, config, reload)
+    finally:
+        status = runner.monitor.status()  # before it says that all is over
+        try:
+            runner.close(hurry=isinstance(ended, KeyboardInterrupt))
+        finally:
+            outputs.close()
+    status["sinks"] = runner.monitor.status()["sinks"]
+    _report(runner, outputs, config, status, ended)
+    return reload.has_new and ended is None
+
+
+def _label(runner: "Runner", outputs: "Outputs", config: RunConfig, reload: _Reload) -> BaseException | None:
+    """Label until the end; gives what ended it early: a stop, a lost camera, or a reader who left. What was seen so
+    far is kept then."""
+    from fer_edge.devices.errors import SourceError
+    from fer_edge.edge_runtime.window import Window
+
     try:
         window = Window() if config.show else None
         urls = outputs.open()
@@ -123,29 +140,33 @@ def _run_once(reload: _Reload, notifier: "Notifier") -> bool:
 
         runner.run(max_frames=config.max_frames, go_on=go_on)
     except (KeyboardInterrupt, SourceError, BrokenPipeError) as error:
-        ended = error  # a stop, a lost camera or a reader who left: what was seen so far is kept
-    finally:
-        final = runner.monitor.status()
-        try:
-            runner.close(hurry=ended is not None)
-        finally:
-            outputs.close()
+        return error
+    return None
+
+
+def _report(
+    runner: "Runner", outputs: "Outputs", config: RunConfig, status: dict[str, Any], ended: BaseException | None
+) -> None:
+    """Say how it went; an end that was not asked for is raised again, for the exit code."""
+    from fer_edge.cli.screen_live import print_summary
+    from fer_edge.devices.errors import OutputError, SourceError
+
+    stopped = isinstance(ended, KeyboardInterrupt)
     if "screen" in runner.stuck():  # whoever reads stdout has stopped reading; a summary would wait for him, too
-        _leave_what_hangs(0 if isinstance(ended, KeyboardInterrupt) else 1)
-    if isinstance(ended, KeyboardInterrupt):
+        _leave_what_hangs(0 if stopped else 1)
+    if stopped:
         print("stopped", flush=True)
     if runner.monitor.summary.frames:
-        final["sinks"] = runner.monitor.status()["sinks"]
-        print_summary(runner.monitor.summary, still=source.still, status=final, faces=not config.aggregate)
+        still = runner.pipeline.source.still
+        print_summary(runner.monitor.summary, still=still, status=status, faces=not config.aggregate)
         if config.save and outputs.saved:
             print(f"wrote {config.save}")
         elif config.save and ended is None:
             raise OutputError(f"{config.save} was not written")
     if isinstance(ended, SourceError):
         _leave_what_hangs(1, str(ended))
-    if ended is not None and not isinstance(ended, KeyboardInterrupt):
+    if ended is not None and not stopped:
         raise ended
-    return reload.has_new and ended is None
 
 
 def _add_screen(runner: "Runner", config: RunConfig) -> None:
