@@ -15,10 +15,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".p
 def redacted(address: str) -> str:
     """An address without what may be secret, for screens, logs and reports.
 
-    That is all up to the last @, since passwords hold @ and / too, and a network address's query, where many cameras
-    take user and password.
+    That is all up to the last @ before the path, since passwords hold @ too, and a network address's query, where many
+    cameras take user and password.
     """
-    shown = re.sub(r"://.*@", "://***@", address)
+    shown = re.sub(r"://[^/?#]*@", "://***@", address)
     return re.sub(r"^((?:rtsps?|https?)://[^?]*\?).+", r"\1***", shown)
 
 

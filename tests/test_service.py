@@ -489,7 +489,7 @@ def test_somebody_elses_unit_is_left_alone(cli, tmp_path: Path) -> None:
     [
         ("rtsp://user:secret@host/live", "rtsp://***@host/live"),
         ("rtsp://user:se@cret@host/live", "rtsp://***@host/live"),
-        ("rtsp://user:se/cret@host/live", "rtsp://***@host/live"),
+        ("rtsp://user:secret@host/a@b", "rtsp://***@host/a@b"),
         ("http://host/v.cgi?user=admin&pwd=secret", "http://host/v.cgi?***"),
         ("rtsp://host:554/live", "rtsp://host:554/live"),
         ("fake:?faces=2", "fake:?faces=2"),

@@ -573,7 +573,7 @@ class Looks:
         page.on("request", lambda asked: self.hosts.add(httpx.URL(asked.url).host))
 
     def open(self, url: str) -> None:
-        self.page.goto(url, wait_until="commit")
+        self.page.goto(url, wait_until="domcontentloaded")  # "load" never comes while the picture streams
 
     def until(self, script: str) -> Any:
         until = time.monotonic() + DEADLINE_S
