@@ -93,7 +93,7 @@ class Camera:
 
 
 class Closing:
-    """What sources share of the context manager: leaving it closes."""
+    """What sources and the pipeline share of the context manager: leaving it closes."""
 
     def __enter__(self) -> Self:
         return self

@@ -141,6 +141,8 @@ class Outputs:
         """Stop the servers; the runner closes the sinks."""
         for server in self._servers:
             server.close()
+        if self._photos is not None:
+            self._photos.close()
 
     def _save(self, path: Path) -> Sink:
         from fer_edge.edge_runtime.sink_video import SaveSink
@@ -178,7 +180,8 @@ class Outputs:
                 engine=c.engine,
                 precision=c.precision,
                 threads=c.threads,
-                detector=c.detector if c.detector in ("haar", "yunet") else None,
+                # A region is a place in the camera's picture, and none in a photo.
+                detector=None if (c.detector or "").startswith("region:") else c.detector,
                 detector_model=c.detector_model,
                 gate=self._runner.pipeline.labeller.gate,
             )

@@ -10,10 +10,8 @@ Prints nothing; does not know who consumes its observations.
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from fer_edge.devices.frame import Frame, FrameSource
+from fer_edge.devices.frame import Closing, Frame, FrameSource
 from fer_edge.devices.sources import open_source
 from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.config import GIVE_UP_S
@@ -24,7 +22,7 @@ from fer_edge.edge_runtime.steady import Steadiness
 from fer_edge.edge_runtime.vocabulary import Observation, Precision
 
 
-class Pipeline:
+class Pipeline(Closing):
     """Yields one Observation a frame.
 
     Args:
@@ -77,14 +75,6 @@ class Pipeline:
             self.source.__exit__(None, None, None)
             raise
         self.engine, self.detector = self.labeller.engine, self.labeller.detector
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Observation]:
         return (observation for _, observation in self.with_frames())

@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -135,9 +134,8 @@ def test_a_sink_that_never_returns_does_not_stop_the_loop(clip: Path) -> None:
     status = runner.monitor.status()
     assert status["frames"] == 150
     assert status["sinks"]["stuck"] == {"written": 0, "dropped": 145, "failed": 0, "error": None}
-    begun = time.monotonic()
     runner.close()
-    assert time.monotonic() - begun < 20  # it is left behind, not waited for
+    assert runner.stuck() == ["stuck"]  # it is left behind, not waited for
     stuck.release.set()
 
 
