@@ -6,8 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+app = typer.Typer(help="How fast each variant is on this machine.", invoke_without_command=True)
 
+
+@app.callback()
 def bench(
+    context: typer.Context,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle folder or .ferpack; by default the one that ships.")
     ] = None,
@@ -23,6 +27,8 @@ def bench(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write samples, machine and versions.")] = None,
 ) -> None:
     """Measure every variant that the bundle has and this machine can run, side by side in one run."""
+    if context.invoked_subcommand is not None:
+        return
     from fer_edge.cli.screen import progress
     from fer_edge.devices.errors import EngineError
     from fer_edge.devices.files import write_json

@@ -5,15 +5,21 @@ from typing import Annotated
 
 import typer
 
+app = typer.Typer(help="Choose the images that calibrate int8, and see how many are enough.", invoke_without_command=True)
 
+
+@app.callback()
 def calibrate(
-    data: Annotated[Path, typer.Option(help="Data cache.")],
+    context: typer.Context,
+    data: Annotated[Path, typer.Option(help="Data cache.")] = Path("data/fer2013"),
     count: Annotated[int, typer.Option(help="Images to choose.")] = 512,
     seed: Annotated[int, typer.Option(min=0, help="The same seed chooses the same images.")] = 0,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("calibration.json"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Choose calibration images: stratified, seeded, from Training only."""
+    if context.invoked_subcommand is not None:
+        return
     from fer_edge.calibration.calibration_set import draw, save
     from fer_edge.cli.screen import refuse_existing, table
     from fer_edge.train.dataset import load_dataset

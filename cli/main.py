@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fer_edge import __version__
-from fer_edge.cli import bench, calibrate, compare, convert, data, demo, devices, doctor, models, run, service, train
+from fer_edge.cli import bench, calibrate, compare, convert, data, demo, devices, doctor, models, run, service, train, tune
 from fer_edge.devices.errors import FerEdgeError, needs_extra
 
 app = typer.Typer(
@@ -22,13 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a bug keeps its plain traceback
     add_completion=False,
 )
-for _group in (data, models, service):
+for _group in (data, models, service, bench, calibrate):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
-for _command in (demo, train, calibrate, convert, compare, run, bench, doctor, devices):
+for _command in (demo, train, convert, compare, run, tune, doctor, devices):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 
 _EXTRA_OF = {
-    **dict.fromkeys(("tensorflow", "keras", "sklearn", "scipy", "matplotlib"), "train"),
+    **dict.fromkeys(("tensorflow", "keras", "sklearn", "scipy"), "train"),
+    "matplotlib": "report",
     **dict.fromkeys(("onnx", "tf2onnx", "nncf", "sympy"), "convert"),
     "onnxruntime": "onnx",
     "openvino": "openvino",

@@ -19,20 +19,20 @@ THIRD_PARTY = {
     "devices": {"numpy", "cv2", "picamera2", "libcamera"},
     "edge_runtime": {
         *("numpy", "cv2", "ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino"),
-        *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "rich"),
+        *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "rich", "matplotlib"),
     },
     "train": {"numpy", "cv2", "tensorflow", "keras", "sklearn", "scipy", "matplotlib"},
     "calibration": {"numpy"},
     "convert": {
         *("numpy", "scipy", "tensorflow", "keras", "ai_edge_litert"),
-        *("onnx", "onnxruntime", "tf2onnx", "openvino", "nncf"),
+        *("onnx", "onnxruntime", "tf2onnx", "openvino", "nncf", "matplotlib"),
     },
     "cli": {"typer", "rich"},
 }
-NOT_ON_THE_EDGE = ("tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx", "tf2onnx", "nncf")
+NOT_ON_THE_EDGE = ("tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "nncf")
 OPTIONAL_ON_THE_EDGE = (
     *("onnxruntime", "openvino", "tflite_runtime", "picamera2", "libcamera"),
-    *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify"),
+    *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "matplotlib"),
 )
 MAX_LINES = 300
 
