@@ -18,7 +18,7 @@ THIRD_PARTY = {
     "fer_edge": set(),
     "devices": {"numpy", "cv2", "picamera2", "libcamera"},
     "edge_runtime": {
-        *("numpy", "cv2", "ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino"),
+        *("numpy", "cv2", "ai_edge_litert", "flatbuffers", "tflite_runtime", "onnxruntime", "openvino"),
         *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "rich", "matplotlib"),
     },
     "train": {"numpy", "cv2", "tensorflow", "keras", "sklearn", "scipy", "matplotlib"},
@@ -32,7 +32,7 @@ THIRD_PARTY = {
 NOT_ON_THE_EDGE = ("tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "nncf")
 OPTIONAL_ON_THE_EDGE = (
     *("onnxruntime", "openvino", "tflite_runtime", "picamera2", "libcamera"),
-    *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "matplotlib"),
+    *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "matplotlib", "flatbuffers"),
 )
 MAX_LINES = 300
 
