@@ -1,29 +1,45 @@
-"""The table of float against int8, shared by `convert` and `compare`, and the gate's line."""
+"""The tables of float against int8: what `convert` and `compare` share, what `compare` adds, and the gate's line."""
 
+from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 
 def print_judgement(made: dict[str, Any]) -> None:
-    """Accuracy and drop with intervals; agreement, flips both ways, McNemar and verdict; recall by emotion."""
+    """Accuracy and drop with intervals; agreement, flips, McNemar and verdict; recall by emotion."""
     from fer_edge.cli.screen import table
 
     reference, data = made["reference"], made["data"]
-    margin = reference["max_drop_pp"]
     title = (
         f"against {reference['name']}, {reference['accuracy']:.2%} on {data['images']:,} {data['split']} images "
         f"of {data['source']}"
     )
     columns = ["variant", "top-1", "95% interval", "drop, pp", "95% interval"]
     table(title, columns, [_accuracy(name, row) for name, row in made["variants"].items()])
-    columns = ["variant", "agree", "flips -/+", "McNemar p", f"loses < {margin:g} pp"]
-    table("label by label", columns, [_flips(name, row) for name, row in made["variants"].items()])
-    emotions = list(reference["recall"])
-    recalls = [
-        [name, *(_percent(row["recall"][e]["recall"]) for e in emotions)]
-        for name, row in {reference["name"]: reference, **made["variants"]}.items()
-    ]
-    counts = ["images", *(f"{reference['recall'][e]['images']:,}" for e in emotions)]
-    table("recall by emotion, %", ["variant", *emotions], [*recalls, counts])
+    columns = ["variant", "agree", "flips -/+/x", "McNemar p", "Holm", "verdict"]
+    table(
+        f"labels that flip: to wrong/to right/wrong to wrong; the margin is {reference['max_drop_pp']:g} pp",
+        columns,
+        [_flips(name, row) for name, row in made["variants"].items()],
+    )
+    _by_emotion(made, "recall")
+
+
+def print_comparison(made: dict[str, Any]) -> None:
+    """The judgement, and what `compare` adds: precision and F1, outputs, confidence, robustness."""
+    from fer_edge.cli.screen import table
+
+    print_judgement(made)
+    for name in ("precision", "f1"):
+        _by_emotion(made, name)
+    columns = ["variant", "macro F1", "drop, pp", "95% interval", "mean KL", "p99 KL", "logit"]
+    rows = [_outputs(name, row) for name, row in made["variants"].items()]
+    table("macro F1; KL from float in nats; largest difference of a logit", columns, rows)
+    _print_confidence(made["confidence"])
+    if made["robustness"] is not None:
+        _print_robustness(made["robustness"], made["reference"]["name"])
+    if made["not_installed"]:
+        print(f"not judged, engine not installed: {', '.join(made['not_installed'])}")
 
 
 def gate_line(learned: dict[str, Any] | None) -> str:
@@ -50,15 +66,121 @@ def gate_line(learned: dict[str, Any] | None) -> str:
 
 def _accuracy(name: str, row: dict[str, Any]) -> list[str]:
     low, high = row["accuracy_interval"]
-    drop_low, drop_high = row["drop_interval_pp"]
-    interval = f"{drop_low:+.2f}..{drop_high:+.2f}"
+    interval = _signed(row.get("drop_score_interval_pp") or row["drop_interval_pp"])
     return [name, f"{row['accuracy']:.2%}", f"{low:.2%}..{high:.2%}", f"{row['drop_pp']:+.2f}", interval]
 
 
 def _flips(name: str, row: dict[str, Any]) -> list[str]:
-    both = f"{row['flips_right_to_wrong']}/{row['flips_wrong_to_right']}"
-    verdict = "yes" if row["non_inferior"] else "not shown" if row["passes"] else "NO"
-    return [name, f"{row['agreement']:.2%}", both, f"{row['mcnemar_p']:.3f}", verdict]
+    lost, won = row["flips_right_to_wrong"], row["flips_wrong_to_right"]
+    adjusted = row.get("mcnemar_p_holm")
+    return [
+        name,
+        f"{row['agreement']:.2%}",
+        f"{lost}/{won}/{row['flips'] - lost - won}",
+        f"{row['mcnemar_p']:.3f}",
+        "-" if adjusted is None else f"{adjusted:.3f}",
+        _verdict(row),
+    ]
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """What is shown of the loss, and whether the loss that was seen fails."""
+    if row.get("verdict", "") is None:
+        return "the reference"
+    said = row.get("verdict") or ("non-inferior" if row["non_inferior"] else "not shown")
+    return str(said) if row["passes"] else f"{said}, FAILS"
+
+
+def _by_emotion(made: dict[str, Any], figure: str) -> None:
+    from fer_edge.cli.screen import table
+
+    reference = made["reference"]
+    emotions = list(reference["recall"])
+    shown = {reference["name"]: reference, **{n: row for n, row in made["variants"].items() if row["flips"]}}
+    rows = [
+        [name, *(_percent(row["recall" if figure == "recall" else "classes"][e][figure]) for e in emotions)]
+        for name, row in shown.items()
+    ]
+    if figure != "precision":
+        rows.append(["images", *(f"{reference['recall'][e]['images']:,}" for e in emotions)])
+    same = "" if len(shown) > len(made["variants"]) else "; without a flip it is the reference's"
+    table(f"{figure.replace('f1', 'F1')} by emotion, %{same}", ["variant", *emotions], rows)
+
+
+def _outputs(name: str, row: dict[str, Any]) -> list[str]:
+    return [
+        name,
+        _percent(row["macro_f1"]) + "%",
+        f"{row['macro_f1_drop_pp']:+.2f}",
+        _signed(row["macro_f1_drop_interval_pp"]),
+        f"{row['mean_kl']:.5f}",
+        "-" if row["p99_kl"] is None else f"{row['p99_kl']:.5f}",
+        f"{row['max_logit_difference']:.3f}",
+    ]
+
+
+def _print_confidence(made: dict[str, Any]) -> None:
+    """Temperature, calibration error and likelihood before and after it."""
+    from fer_edge.cli.screen import table
+
+    rows = []
+    for name, of in made["models"].items():
+        before, after = of["before"], of["after"]
+        ends = of["temperature_interval"]
+        rows.append(
+            [
+                name,
+                "-" if ends is None else f"{of['temperature']:.2f}",
+                "-" if ends is None else f"{ends[0]:.2f}..{ends[1]:.2f}",
+                *(_percent(part and part["ece"]) for part in (before, after)),
+                _percent(before["ece_if_calibrated"]["p95"]),
+                *("-" if part is None else f"{part['nll']:.4f}" for part in (before, after)),
+            ]
+        )
+    fit, judged = made["fitted_on"], made["judged_on"]
+    words = (
+        f"Confidence. The temperature is fitted on {fit['images']:,} images ({fit['what']}) and judged on "
+        f"{judged['images']:,} others ({judged['what']}). ECE, the calibration error, is in % with {made['bins']} "
+        "bins; a model whose confidence is true shows up to the chance in 95 of 100 samples. NLL is in nats."
+    )
+    print(fill(words, 79))
+    columns = ["model", "temp.", "95%", "ECE", "after", "chance", "NLL", "after"]
+    table("", columns, rows)
+
+
+def _print_robustness(made: dict[str, Any], reference: str) -> None:
+    """The reference's accuracy under each condition, and what each variant loses there."""
+    from fer_edge.cli.screen import table
+
+    for names in _side_by_side([name for name in made["models"] if name != reference], 80 - 26 - len(reference)):
+        rows = [
+            [what["what"], f"{made['models'][reference][at]['accuracy']:.2%}"]
+            + [_starred(made["models"][name][at]) for name in names]
+            for at, what in enumerate(made["conditions"])
+        ]
+        table(
+            "drop under noise, blur and darkness, pp (* 0 is not in the interval)", ["faces", reference, *names], rows
+        )
+
+
+def _side_by_side(names: list[str], width: int) -> list[list[str]]:
+    """Names in groups whose columns fit into `width`, one at least in each."""
+    groups: list[list[str]] = []
+    for name in names:
+        if groups and sum(len(other) + 2 for other in groups[-1]) + len(name) + 2 <= width:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def _starred(row: dict[str, Any]) -> str:
+    low, high = row["drop_score_interval_pp"]
+    return f"{row['drop_pp']:+.2f}{' ' if low <= 0 <= high else '*'}"
+
+
+def _signed(interval: Sequence[float]) -> str:
+    return f"{interval[0]:+.2f}..{interval[1]:+.2f}"
 
 
 def _percent(value: float | None) -> str:

@@ -1,57 +1,57 @@
 """The judgement of int8: pure functions from labels and logits to statistics, with intervals. Runs no engine.
 
-Accuracies are fractions, drops are percentage points (pp); what was not measured is None.
+Owns the verdict and what one variant's row of a report holds. Accuracies are fractions, drops are
+percentage points (pp), all intervals are of 95%; what was not measured is None.
 """
 
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from fer_edge.convert.intervals import (
+    drop_bound_pp,
+    mcnemar_exact,
+    paired_bootstrap_drop_pp,
+    score_interval_pp,
+    wilson,
+)
+from fer_edge.convert.judge_classes import by_class
+from fer_edge.convert.judge_logits import by_image
 from fer_edge.devices.errors import ConversionError
-from fer_edge.edge_runtime.vocabulary import EMOTIONS, softmax
-
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
+from fer_edge.edge_runtime.vocabulary import EMOTIONS
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95% score interval of a proportion (Wilson 1927)."""
-    interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
+class Verdict(StrEnum):
+    """What the interval of the accuracy lost says against the margin (CONSORT for non-inferiority, Piaggio 2012)."""
+
+    NON_INFERIOR = "non-inferior"
+    NOT_SHOWN = "not shown"
+    WORSE = "worse"
 
 
-def mcnemar_exact(only_reference: int, only_variant: int) -> float:
-    """Two-sided exact p of McNemar's test: are the discordant images a fair coin? 1.0 when there are none."""
-    n = only_reference + only_variant
-    return float(stats.binomtest(only_reference, n, 0.5).pvalue) if n else 1.0
+def verdict(interval_pp: tuple[float, float], margin_pp: float) -> Verdict:
+    """Non-inferior: all of the interval is at or below the margin. Worse: all of it is above. Else not shown."""
+    low, high = interval_pp
+    if high <= margin_pp:
+        return Verdict.NON_INFERIOR
+    return Verdict.WORSE if low > margin_pp else Verdict.NOT_SHOWN
 
 
-def paired_bootstrap_drop_pp(
-    reference_right: NDArray[np.bool_], variant_right: NDArray[np.bool_], seed: int = 0
-) -> tuple[float, float]:
-    """95% percentile interval of the accuracy lost, in pp, resampling images in pairs.
-
-    A resample of n pairs is a multinomial draw over the three possible differences (+1, 0, -1), so it is drawn as such.
-    """
-    difference = reference_right.astype(np.int8) - variant_right.astype(np.int8)
-    n = len(difference)
-    shares = [float((difference == value).mean()) for value in (1, 0, -1)]
-    draws = np.random.default_rng(seed).multinomial(n, shares, RESAMPLES)
-    low, high = np.percentile((draws[:, 0] - draws[:, 2]) * 100 / n, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def drop_bound_pp(lost: int, won: int, n: int) -> float:
-    """Upper end of the 95% interval of the accuracy lost, in pp.
-
-    Wald's interval after adding 1/2 to each cell of the paired table (Agresti and Min 2005), which stays honest when
-    few labels, or none, differ.
-    """
-    b, c, total = lost + 0.5, won + 0.5, n + 2
-    spread = np.sqrt(b + c - (b - c) ** 2 / total)
-    return float((b - c + stats.norm.ppf(0.975) * spread) / total * 100)
+def difference(right: NDArray[np.bool_], reference_right: NDArray[np.bool_]) -> dict[str, Any]:
+    """Accuracy, the accuracy lost and both kinds of flips that change it, with intervals, of paired images (N,)."""
+    n = len(right)
+    lost, won = int((reference_right & ~right).sum()), int((~reference_right & right).sum())
+    return {
+        "images": n,
+        "accuracy": float(right.mean()),
+        "accuracy_interval": list(wilson(int(right.sum()), n)),
+        "drop_pp": (lost - won) * 100 / n,  # in this order 7 of 1,000 are 0.7, not 0.7000000000000001
+        "drop_score_interval_pp": list(score_interval_pp(lost, won, n)),
+        "flips_right_to_wrong": lost,
+        "flips_wrong_to_right": won,
+    }
 
 
 def judge(
@@ -60,13 +60,16 @@ def judge(
     variant: NDArray[np.float32],
     max_drop_pp: float,
 ) -> dict[str, Any]:
-    """Everything that the table and report.json say of one variant against the float reference, on the same images.
+    """Everything that the tables and report.json say of one variant against the float reference, on the same images.
 
     Args:
         labels: (N,) true emotions.
         reference: (N, 7) logits of the float model.
         variant: (N, 7) logits of the variant.
-        max_drop_pp: largest loss of top-1 that passes, in percentage points.
+        max_drop_pp: the margin: largest loss of top-1 that passes, in percentage points.
+
+    Raises:
+        ConversionError: logits are not finite.
     """
     if not (np.isfinite(reference).all() and np.isfinite(variant).all()):
         raise ConversionError(
@@ -76,29 +79,27 @@ def judge(
         raise ValueError(f"expected as many labels as logits, got {len(labels)}, {len(reference)}, {len(variant)}")
     ours, theirs = variant.argmax(1), reference.argmax(1)
     right, reference_right = ours == labels, theirs == labels
-    lost = int((reference_right & ~right).sum())
-    won = int((~reference_right & right).sum())
-    drop_pp = (lost - won) * 100 / len(labels)  # in this order 7 of 1,000 are 0.7, not 0.7000000000000001
-    low, high = paired_bootstrap_drop_pp(reference_right, right)
+    made = difference(right, reference_right)
+    lost, won, flips = made["flips_right_to_wrong"], made["flips_wrong_to_right"], int((ours != theirs).sum())
+    outcome = verdict(made["drop_score_interval_pp"], max_drop_pp)
     return {
-        "images": len(labels),
-        "accuracy": float(right.mean()),
-        "accuracy_interval": list(wilson(int(right.sum()), len(labels))),
-        "drop_pp": drop_pp,
-        "drop_interval_pp": [low, high],
+        **made,
+        "drop_interval_pp": list(paired_bootstrap_drop_pp(reference_right, right)),
         "agreement": float((ours == theirs).mean()),
-        "flips": int((ours != theirs).sum()),
-        "flips_right_to_wrong": lost,
-        "flips_wrong_to_right": won,
+        "flips": flips,
+        "flips_wrong_to_wrong": flips - lost - won,
         "mcnemar_p": mcnemar_exact(lost, won),
-        "mean_kl": _mean_kl(reference, variant),
+        "mcnemar_p_holm": None,
         "recall": recall_by_emotion(labels, ours),
         "max_drop_pp": max_drop_pp,
-        "passes": drop_pp <= max_drop_pp,
+        "passes": made["drop_pp"] <= max_drop_pp,
         # "p > 0.05" is not "no loss": only an interval that ends below the margin says that the loss is that small. The
-        # bootstrap cannot see flips that did not happen to fall into the sample, so the verdict takes this bound.
-        "drop_bound_pp": (bound := drop_bound_pp(lost, won, len(labels))),
-        "non_inferior": bound <= max_drop_pp,
+        # bootstrap cannot see flips that did not happen to fall into the sample, so the verdict takes the score's.
+        "verdict": str(outcome),
+        "non_inferior": outcome == Verdict.NON_INFERIOR,
+        "drop_bound_pp": drop_bound_pp(lost, won, len(labels)),
+        **by_class(labels, theirs, ours),
+        **by_image(reference, variant),
     }
 
 
@@ -112,9 +113,3 @@ def recall_by_emotion(
         count = int(own.sum())
         table[emotion] = {"recall": float((predicted[own] == index).mean()) if count else None, "images": count}
     return table
-
-
-def _mean_kl(reference: NDArray[np.float32], variant: NDArray[np.float32]) -> float:
-    """Mean Kullback-Leibler divergence of the variant's probabilities from the reference's, in nats."""
-    p, q = softmax(reference.astype(np.float64)), softmax(variant.astype(np.float64))
-    return float((p * (np.log(p + 1e-12) - np.log(q + 1e-12))).sum(1).mean())
