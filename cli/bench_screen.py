@@ -32,6 +32,11 @@ def print_bench(report: Mapping[str, Any]) -> None:
     _operators(report)
     _roofline(report)
     _estimates(report["estimates"] or [])
+    for row in report.get("instructions") or ():
+        _say(
+            f"instructions, counted under emulation: {row['variant']} takes {row['ratio']:.2f} of {row['over']}'s on "
+            f"{row['core']} ({', '.join(row['boards'])})"
+        )
     for name, why in report["skipped"].items():
         _say(f"{name} not measured: {why}")
     _say(f"on {words.machine_line(report)}")

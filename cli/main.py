@@ -57,7 +57,10 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; exit 0 when well, 1 on an error the user can mend, 2 on wrong arguments, 130 on Ctrl-C."""
+    """Run the command line; exit 0 when well, 1 on an error the user can mend, 2 on wrong arguments, 130 on Ctrl-C.
+
+    `bench diff` leaves with 3 where something became slower.
+    """
     try:
         app(standalone_mode=True)
     except FerEdgeError as error:

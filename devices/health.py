@@ -43,23 +43,25 @@ def read_health(root: Path = Path("/")) -> Health:
     clock = read_text(root / _CLOCK)
     return Health(
         temperature_c(root),
-        throttled_bits(_throttled_text(root)),
+        throttled_bits(throttled_text(root)),
         int(clock) / 1000 if clock and clock.isdigit() else None,
     )
 
 
-def throttled_bits(text: str | None) -> tuple[str, ...] | None:
-    """What get_throttled's hexadecimal answer (`0x50005`, or vcgencmd's `throttled=0x50005`) says of now."""
+def throttled_bits(text: str | None, *, since_boot: bool = False) -> tuple[str, ...] | None:
+    """What get_throttled's hexadecimal answer (`0x50005`, or vcgencmd's `throttled=0x50005`) says of now, or of any
+    time since boot."""
     if text is None:
         return None
     try:
         bits = int(text.rpartition("=")[2], 16)
     except ValueError:
         return None
-    return tuple(name for bit, name in enumerate(_NOW) if bits >> bit & 1)
+    return tuple(name for bit, name in enumerate(_NOW) if bits >> (bit + 16 * since_boot) & 1)
 
 
-def _throttled_text(root: Path) -> str | None:
+def throttled_text(root: Path = Path("/")) -> str | None:
+    """get_throttled's answer as the kernel or the firmware gives it; None where there is none."""
     text = read_text(root / _FIRMWARE)
     if text is not None or root != Path("/") or shutil.which("vcgencmd") is None:
         return text

@@ -59,9 +59,20 @@ def temperature_c(root: Path = Path("/")) -> float | None:
     return max(found) if found else None
 
 
-def governor() -> str | None:
-    """cpufreq's governor of the first processor."""
-    return read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+def governor(root: Path = Path("/")) -> str | None:
+    """cpufreq's governor of the cores that this process may run on; several are joined. `root` is for tests."""
+    found = (read_text(cpufreq / "scaling_governor") for cpufreq in _cpufreq_folders(root))
+    return ", ".join(dict.fromkeys(name for name in found if name)) or None
+
+
+def clock_mhz(root: Path = Path("/")) -> float | None:
+    """The clock of the fastest core that this process may run on, in MHz, as cpufreq tells it."""
+    clocks = (read_text(cpufreq / "scaling_cur_freq") for cpufreq in _cpufreq_folders(root))
+    return max((int(khz) / 1000 for khz in clocks if khz and khz.isdigit()), default=None)
+
+
+def _cpufreq_folders(root: Path) -> list[Path]:
+    return [root / f"sys/devices/system/cpu/cpu{core}/cpufreq" for core in core_numbers()]
 
 
 def memory_bytes() -> int | None:
@@ -83,9 +94,14 @@ def peak_memory_bytes() -> int | None:
     return None
 
 
+def core_numbers() -> list[int]:
+    """The cores that this process may run on; `os.cpu_count()` ignores taskset and cgroups' cpusets."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def usable_cores() -> int:
-    """Cores that this process may run on; `os.cpu_count()` ignores taskset and cgroups' cpusets."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may run on."""
+    return len(core_numbers())
 
 
 def is_32bit_userland() -> bool:

@@ -1,227 +1,248 @@
-"""Measures every variant of a bundle side by side: cold start apart, then shuffled rounds, raw samples kept.
+"""Measures models side by side and puts the report together: JSON of schema 2, which docs/bench.md describes.
 
-Variants take turns within each round, in a new order each time, so that a drifting clock or a busy neighbour hits all
-alike; ratios are taken within rounds. Nothing is clipped. Judges nothing and prints nothing.
+Owns the order of work: look at the machine, start each model elsewhere and then here, measure, soak and measure again,
+look again, and only then profile. Prints nothing.
 """
 
-import gc
-import random
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
-from fer_edge.devices.machine import describe_machine, temperature_c, versions
-from fer_edge.edge_runtime.bundle import Bundle, Variant
-from fer_edge.edge_runtime.engines import Engine, default_threads, is_installed, start
-from fer_edge.edge_runtime.latency import summarize
-from fer_edge.edge_runtime.probe import probe
-from fer_edge.edge_runtime.vocabulary import Precision
+from fer_edge.devices.cores import pinned
+from fer_edge.devices.errors import EngineError
+from fer_edge.devices.machine import describe_machine, versions
+from fer_edge.edge_runtime.bench_energy import energy_rows
+from fer_edge.edge_runtime.bench_report import Entry, operators_of, variants_of
+from fer_edge.edge_runtime.bench_rounds import Lane, Step, measure, round_samples, timer_overhead_ns, until_quiet
+from fer_edge.edge_runtime.bench_steady import Soak, soak
+from fer_edge.edge_runtime.bench_subject import BenchError, Model, open_subject
+from fer_edge.edge_runtime.bench_watch import Watch
+from fer_edge.edge_runtime.bundle import Bundle
+from fer_edge.edge_runtime.engines import default_threads, is_installed
+from fer_edge.edge_runtime.latency import distribution
+from fer_edge.edge_runtime.probe import probe_file
 
-SCHEMA = 1
-ROUND_SAMPLES = 10
+SCHEMA = 2
 _LIBRARIES = ("fer-edge", "ai-edge-litert", "onnxruntime", "openvino", "numpy", "opencv-python-headless")
-Step = Callable[[str], None]
+_SOAK_TURN_NS = 200_000_000
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What the pipeline is measured on; see `bench_pipeline`."""
+
+    source: str | None = None
+    detector: str | None = None
+    detector_model: Path | None = None
+    fps: float | None = None
+    max_frames: int = 1000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure: both bounds hold. `threads` None is the default of `run`."""
+    """What to measure and for how long: `min_seconds` and `min_samples` both hold, for each variant.
 
+    `threads` () is the default of `run`; `batches` () is 1, or what a file has; `steady` soaks and measures again;
+    `clip` has the pipeline measured, after the engine where the scope is another one.
+    """
+
+    scope: str = "engine"
     min_seconds: float = 3.0
     min_samples: int = 700
-    warmup_samples: int = 30
-    threads: int | None = None
+    threads: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+    cores: tuple[int, ...] | None = None
     seed: int = 0
+    steady: Soak | None = None
+    clip: Clip | None = None
+    energy: bool = True
+    operators: bool = False
+    roofline: bool = False
+    boards: tuple[str, ...] = ()
 
 
-@dataclass(eq=False)
-class _Lane:
-    """One variant while it is measured."""
-
-    variant: Variant
-    engine: Engine
-    cold: dict[str, Any]
-    samples_ns: list[int] = field(default_factory=list)
-    round_medians: list[float] = field(default_factory=list)
-    spent_ns: int = 0
-
-
-def bench(bundle: Bundle, plan: Plan, step: Step, only: str | None = None) -> dict[str, Any]:
-    """Measure one face at a time on every variant whose engine is installed here.
+def bench(
+    models: Sequence[Model],
+    plan: Plan,
+    *,
+    bundle: Bundle | None = None,
+    command: Sequence[str] = (),
+    step: Step = lambda what: None,
+    say: Callable[[str], None] = lambda why: None,
+) -> dict[str, Any]:
+    """Measure every model with every number of threads and faces a call, side by side.
 
     Args:
-        bundle: what to measure.
-        plan: how long.
+        models: what to measure.
+        plan: how.
+        bundle: where the models come from; None for bare files.
+        command: what to write down as the command line.
         step: told what is being done.
-        only: `engine`, `engine/precision` or `precision` to measure alone.
+        say: told once why energy is not measured, where the plan wants it.
 
     Returns:
-        The report: JSON of schema 1, described in docs/bench.md; raw samples in integer nanoseconds.
+        The report.
+
+    Raises:
+        EngineError: cores that cannot be used.
+        BenchError: not one of the models can be measured.
+        SourceError, BundleError: see `bench_pipeline`.
     """
-    chosen = [v for v in bundle.variants if only is None or only in (v.engine, str(v.precision), v.name)]
-    lanes = []
-    skipped = {}
-    before = describe_machine()
-    for variant in chosen:
-        step(f"starting {variant.name}")
-        cold = (
-            probe(bundle.path, variant.engine, variant.precision, plan.threads)
-            if is_installed(variant.engine)
-            else {"ok": False, "why": f"{variant.engine} is not installed"}
+    if plan.scope == "pipeline" and bundle is None:
+        raise BenchError("--scope pipeline needs a bundle: labels, margin and gate are not in a bare file")
+    machine = describe_machine()
+    with pinned(plan.cores):
+        overhead, watch = timer_overhead_ns(), Watch()
+        with ExitStack() as stack:
+            start = _leave_out if plan.scope == "pipeline" else _start
+            entries, skipped = start(models, plan, step, stack)
+            rounds, steady = _measure(entries, plan, watch, step, say)
+        pipeline = _pipeline(models, entries, plan, bundle, watch, step) if bundle and plan.clip else []
+        watch.finish()
+        variants = variants_of(
+            entries, step, seed=plan.seed, operators=plan.operators, roofline=plan.roofline, boards=plan.boards
         )
-        if cold["ok"]:
-            engine = start(variant.engine, bundle.file(variant), variant.precision, plan.threads)
-            lanes.append(_Lane(variant, engine, cold))
-        else:
-            skipped[variant.name] = cold["why"]
-    faces = bundle.golden().faces
-    try:
-        rounds = _measure(lanes, faces, plan, step) if lanes else 0
-    finally:
-        for lane in lanes:
-            lane.engine.close()
+    made = {"schema": SCHEMA, "made_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "command": list(command)}
+    subject = bundle and {"name": bundle.name, "sha256": bundle.sha256, "path": bundle.path.name}
+    how = {"plan": _plan(plan, entries), "rounds": rounds, "timer_overhead_ns": overhead}
+    where = {**watch.report(), "machine": machine, "versions": versions(*_LIBRARIES)}
+    rest = {"skipped": skipped, "steady": steady, "pipeline": pipeline}
+    return {**made, "bundle": subject, **how, **where, **variants, **rest}
+
+
+def _plan(plan: Plan, entries: Sequence[Entry]) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
-        "bundle": {"name": bundle.name, "sha256": bundle.sha256, "path": bundle.path.name},
-        "threads": plan.threads or default_threads(),
-        "rounds": rounds,
-        "round_samples": ROUND_SAMPLES,
-        "timer_overhead_ns": _timer_overhead_ns(),
-        "variants": [_row(lane) for lane in lanes],
-        "ratios": _ratios(lanes, plan.seed),
-        "skipped": skipped,
-        "machine": before,
-        "temp_c_after": temperature_c(),
-        "versions": versions(*_LIBRARIES),
+        "scope": plan.scope,
+        "min_seconds": plan.min_seconds,
+        "min_samples": plan.min_samples,
+        "round_samples": round_samples(plan.min_samples),
+        "threads": sorted({entry.threads for entry in entries} or set(plan.threads)),
+        "batches": sorted({entry.batch for entry in entries} or set(plan.batches)),
+        "cores": None if plan.cores is None else list(plan.cores),
+        "seed": plan.seed,
     }
 
 
-def _measure(lanes: list[_Lane], faces: np.ndarray, plan: Plan, step: Step) -> int:
-    for lane in lanes:
-        for at in range(plan.warmup_samples):
-            lane.engine.infer(faces[at % len(faces)][None])
-    order = list(lanes)
-    shuffle = random.Random(plan.seed).shuffle
-    rounds = 0
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        while rounds * ROUND_SAMPLES < plan.min_samples or any(
-            lane.spent_ns < plan.min_seconds * 1e9 for lane in lanes
-        ):
-            shuffle(order)
-            for lane in order:
-                _turn(lane, faces, rounds)
-            rounds += 1
-            if rounds % 10 == 0:
-                step(f"round {rounds}")
-    finally:
-        if collecting:
-            gc.enable()
-    return rounds
+def _missing(engine: str) -> str:
+    return f"{engine} is not installed"
 
 
-def _turn(lane: _Lane, faces: np.ndarray, number: int) -> None:
-    """One variant's turn in a round."""
-    infer, clock = lane.engine.infer, time.perf_counter_ns
-    taken = []
-    for at in range(ROUND_SAMPLES):
-        face = faces[(number * ROUND_SAMPLES + at) % len(faces)][None]
-        begun = clock()
-        infer(face)
-        taken.append(clock() - begun)
-    lane.samples_ns += taken
-    lane.round_medians.append(float(np.median(taken)))
-    lane.spent_ns += sum(taken)
+def _leave_out(models: Sequence[Model], plan: Plan, step: Step, stack: ExitStack) -> tuple[list[Entry], dict[str, str]]:
+    """The pipeline starts its models itself: only what cannot be started is told."""
+    return [], {model.name: _missing(model.engine) for model in models if not is_installed(model.engine)}
 
 
-def _row(lane: _Lane) -> dict[str, Any]:
-    steady = summarize(lane.samples_ns)
-    mean_ms = steady["mean_ms"]
-    return {
-        "name": lane.variant.name,
-        "engine": lane.variant.engine,
-        "precision": str(lane.variant.precision),
-        "version": lane.engine.spec.version,
-        "threads": lane.engine.spec.threads,
-        "file_bytes": sum(f.bytes for f in lane.variant.files),
-        "import_ms": lane.cold["import_ms"],
-        "load_ms": lane.cold["load_ms"],
-        "first_ms": lane.cold["first_ms"],
-        "peak_memory_bytes": lane.cold["peak_memory_bytes"],
-        "steady": steady,
-        "inferences_per_second": 1000 / mean_ms if mean_ms else None,
-        "samples_ns": lane.samples_ns,
-    }
+def _start(models: Sequence[Model], plan: Plan, step: Step, stack: ExitStack) -> tuple[list[Entry], dict[str, str]]:
+    """Every combination of model, threads and batch that starts, and why the others do not."""
+    entries, skipped = [], {}
+    faces = Bundle.open().golden().faces
+    for model in models:
+        for threads in plan.threads or (default_threads(),):
+            for batch in plan.batches or (None,):
+                name = model.name
+                name += f" t{threads}" if len(plan.threads) > 1 else ""
+                name += f" b{batch}" if len(plan.batches) > 1 else ""
+                step(f"starting {name}")
+                try:
+                    entry = _start_one(name, model, plan.scope, threads, batch, faces)
+                except EngineError as error:
+                    skipped[name] = str(error)
+                    continue
+                stack.callback(entry.lane.subject.close)
+                entries.append(entry)
+    if not entries:
+        raise BenchError(f"nothing to measure: {'; '.join(dict.fromkeys(skipped.values()))}")
+    return entries, skipped
 
 
-def _ratios(lanes: list[_Lane], seed: int) -> list[dict[str, Any]]:
-    """int8 over float32 for each engine: the median of the ratios within rounds, with its 95% bootstrap interval."""
-    by_name = {lane.variant.name: lane for lane in lanes}
-    rows = []
-    for lane in lanes:
-        base = by_name.get(f"{lane.variant.engine}/{Precision.FLOAT32}")
-        if base is None or lane is base:
-            continue
-        ratios = np.array(lane.round_medians) / np.array(base.round_medians)
-        rng = np.random.default_rng(seed)
-        medians = np.median(rng.choice(ratios, (2000, len(ratios))), axis=1)
-        low, high = np.percentile(medians, (2.5, 97.5))
-        rows.append(
-            {
-                "variant": lane.variant.name,
-                "over": base.variant.name,
-                "time_ratio": float(np.median(ratios)),
-                "interval": [float(low), float(high)],
-            }
-        )
-    return rows
+def _start_one(name: str, model: Model, scope: str, threads: int, batch: int | None, faces: np.ndarray) -> Entry:
+    """Start a model, first elsewhere: one that crashes must not take the others with it.
+
+    Raises:
+        EngineError: it does not start, or is not what it is said to be.
+    """
+    if not is_installed(model.engine):
+        raise EngineError(_missing(model.engine))
+    begun = probe_file(model.engine, model.file, model.precision, threads, batch, faces=model.faces)
+    if not begun["ok"]:
+        raise EngineError(begun["why"])
+    rows, note = operators_of(model, threads)
+    lane = Lane(open_subject(model, scope, threads, batch, faces))
+    start = {key: begun[key] for key in ("import_ms", "load_ms", "first_ms", "peak_memory_bytes")}
+    return Entry(name, model, lane, start, rows, note)
 
 
-def _timer_overhead_ns() -> float:
-    clock = time.perf_counter_ns
-    taken = []
-    for _ in range(1000):
-        begun = clock()
-        taken.append(clock() - begun)
-    return float(np.median(taken))
+def _measure(
+    entries: list[Entry], plan: Plan, watch: Watch, step: Step, say: Callable[[str], None]
+) -> tuple[int, dict[str, Any] | None]:
+    """The number of rounds and the soak's account; the entries' lanes hold the times."""
+    lanes = [entry.lane for entry in entries]
+    if not lanes:
+        return 0, None
+
+    def rounds() -> int:
+        return measure(
+            lanes, min_seconds=plan.min_seconds, min_samples=plan.min_samples, seed=plan.seed,
+            between=watch.between, rest=until_quiet, step=step,
+        )  # fmt: skip
+
+    done, soaked = rounds(), None
+    if plan.steady is not None:
+        for entry in entries:
+            entry.cold = distribution(entry.lane.samples_ns)
+        soaked = soak(_load(lanes, watch), plan.steady, step=step)
+        done = rounds()
+    if plan.energy:
+        found = energy_rows([(lane.take, lane.usual_ns, lane.subject.batch) for lane in lanes], step, say)
+        for entry, row in zip(entries, found, strict=True):
+            entry.energy = row
+    return done, soaked
 
 
-def bench_source(
-    source: str,
-    bundle: Bundle,
-    variants: list[tuple[str, str]],
-    plan: Plan,
-    detector_model: Path | None,
-    max_frames: int,
+def _load(lanes: Sequence[Lane], watch: Watch) -> Callable[[], None]:
+    """A fifth of a second of one lane after the other: what is measured is what heats."""
+    turns = cycle(lanes)
+
+    def work() -> None:
+        lane = next(turns)
+        lane.take(max(1, int(_SOAK_TURN_NS / max(lane.usual_ns, 1))), perf_counter_ns)
+        watch.between()
+
+    return work
+
+
+def _pipeline(
+    models: Sequence[Model], entries: Sequence[Entry], plan: Plan, bundle: Bundle, watch: Watch, step: Step
 ) -> list[dict[str, Any]]:
-    """Stages from capture to label over a clip, one run for each of the variants (engine, precision)."""
-    from fer_edge.edge_runtime.pipeline import Pipeline
-    from fer_edge.edge_runtime.status import Summary
+    """Capture to label: of all variants that can run, or beside the engines' times of those of the first engine."""
+    from fer_edge.edge_runtime.bench_pipeline import bench_pipeline
 
-    rows = []
-    for engine, precision in variants:
-        summary = Summary()
-        with Pipeline(
-            source, bundle, engine=engine, precision=precision, threads=plan.threads, detector_model=detector_model
-        ) as pipeline:
-            for observation in pipeline:
-                summary.put(observation)
-                if summary.frames >= max_frames:
-                    break
-        rows.append(
-            {
-                "source": Path(source).name,
-                "variant": f"{engine}/{precision}",
-                "detector": pipeline.detector.name,
-                "frames": summary.frames,
-                "faces": summary.faces,
-                "frames_per_second": summary.frames_per_second(),
-                "stages": summary.stages(),
-            }
+    assert plan.clip is not None
+    if plan.scope == "pipeline":
+        chosen = [model for model in models if is_installed(model.engine)]
+        if not chosen:
+            raise BenchError(f"nothing to measure: {'; '.join(_missing(model.engine) for model in models)}")
+    else:
+        chosen = [entry.model for entry in entries if entry.model.engine == entries[0].model.engine]
+    variants = list(dict.fromkeys((model.engine, str(model.precision)) for model in chosen))
+
+    def between(what: str) -> None:
+        watch.between()
+        step(what)
+
+    clip = plan.clip
+    return [
+        row
+        for threads in plan.threads or (None,)
+        for row in bench_pipeline(
+            clip.source, bundle, variants, threads=threads, detector=clip.detector, detector_model=clip.detector_model,
+            fps=clip.fps, min_seconds=plan.min_seconds, max_frames=clip.max_frames, seed=plan.seed, step=between,
         )
-    return rows
+    ]  # fmt: skip

@@ -1,61 +1,12 @@
-"""`fer-edge bench` and `fer-edge doctor` on the bundle that ships, from the outside."""
+"""`fer-edge doctor` on the bundle that ships, from the outside; `bench` is in test_bench_command.py."""
 
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from fer_edge.edge_runtime import Bundle
-from fer_edge.edge_runtime.bench import ROUND_SAMPLES, Plan, bench
 from fer_edge.edge_runtime.bundle import BUNDLED
-
-
-def test_bench_measures_every_variant_and_keeps_its_samples(cli, tmp_path: Path) -> None:
-    done = cli("bench", "--min-seconds", "0", "--min-samples", "70", "--json", "b.json", "--only", "tflite")
-    assert done.returncode == 0, done.stderr
-    made = json.loads((tmp_path / "b.json").read_text())
-    assert {row["name"] for row in made["variants"]} == {"tflite/int8", "tflite/float32"}
-    for row in made["variants"]:
-        assert len(row["samples_ns"]) == row["steady"]["count"] >= 70
-        assert row["steady"]["p50_ms"] == pytest.approx(np.percentile(row["samples_ns"], 50) / 1e6)
-        assert row["steady"]["p90_ms"] is not None
-        assert row["steady"]["p99_ms"] is None  # 662 samples are needed, 70 were taken
-        assert row["peak_memory_bytes"] > 20e6
-        assert row["load_ms"] > 0
-        assert row["first_ms"] > 0
-    [ratio] = made["ratios"]
-    assert (ratio["variant"], ratio["over"]) == ("tflite/int8", "tflite/float32")
-    low, high = ratio["interval"]
-    assert low <= ratio["time_ratio"] <= high
-    assert made["machine"]["cpu_flags"]
-    assert made["bundle"]["sha256"] == Bundle.open().sha256
-    assert made["command"][:2] == ["fer-edge", "bench"]
-    assert "tflite/int8 takes" in done.stdout
-
-
-def test_bench_interleaves_and_leaves_the_collector_as_it_was() -> None:
-    import gc
-
-    steps: list[str] = []
-    made = bench(Bundle.open(), Plan(min_seconds=0, min_samples=21, warmup_samples=2), steps.append, "tflite")
-    assert gc.isenabled()
-    assert made["rounds"] == 3
-    assert {len(row["samples_ns"]) for row in made["variants"]} == {3 * ROUND_SAMPLES}
-
-
-def test_bench_with_a_clip_times_the_stages(cli, tmp_path: Path) -> None:
-    from fer_edge.edge_runtime.sample_clip import write_sample_clip
-
-    write_sample_clip(tmp_path / "clip.mp4", frames=30)
-    args = ("--min-seconds", "0", "--min-samples", "20", "--only", "tflite", "--source", "clip.mp4")
-    done = cli("bench", *args, "--json", "b.json")
-    assert done.returncode == 0, done.stderr
-    runs = json.loads((tmp_path / "b.json").read_text())["pipeline"]
-    assert {run["variant"] for run in runs} == {"tflite/int8", "tflite/float32"}
-    assert all(run["frames"] == 30 for run in runs)
-    assert all(run["stages"]["total"]["count"] == 30 for run in runs)
 
 
 def test_doctor_is_well_on_the_bundle_that_ships(cli) -> None:

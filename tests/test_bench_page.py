@@ -189,6 +189,12 @@ def report(threads: tuple[int, ...] = (2,), batches: tuple[int, ...] = (1,), see
             }
             for board, precision, ms in (("pi4", "int8", 3.1), ("pi4", "float32", 4.4), ("zero2w", "int8", 9.3))
         ],
+        "instructions": [
+            {
+                "core": "A72", "boards": ["pi4"], "variant": "tflite/int8", "over": "tflite/float32", "ratio": 0.823,
+                "instructions_a_mac": 0.292,
+            }
+        ],
     }  # fmt: skip
 
 
@@ -251,6 +257,7 @@ def minimal() -> dict[str, Any]:
             "during": {"samples": 0, "temp_c": None, "clock_mhz": None, "throttled": None},
         },
         "steady": None, "roofline": None, "pipeline": [], "estimates": None,
+        "instructions": None,
     }  # fmt: skip
 
 
@@ -624,11 +631,15 @@ def test_a_pipeline_with_several_thread_counts_names_them(tmp_path: Path, capsys
     assert "| tflite/float32 t2 |" in as_markdown(made)
 
 
-def test_counted_instructions_stand_beside_the_estimates(tmp_path: Path) -> None:
+def test_counted_instructions_stand_beside_the_estimates(tmp_path: Path, capsys: Any) -> None:
     counted = {"core": "A76", "boards": ["pi5"], "variant": "tflite/int8", "over": "tflite/float32", "ratio": 0.357}
-    write_page(small() | {"instructions": [counted | {"instructions_a_mac": 0.1334}]}, tmp_path / "b.html")
+    made = small() | {"instructions": [counted | {"instructions_a_mac": 0.1334}]}
+    write_page(made, tmp_path / "b.html")
     page = (tmp_path / "b.html").read_text()
     assert '<td class="r">0.36</td><td class="r">0.133</td>' in page[page.index('id="estimates"') :]
+    print_bench(made)
+    said = capsys.readouterr().out.replace("\n  ", " ")
+    assert "instructions, counted under emulation: tflite/int8 takes 0.36 of tflite/float32's on A76 (pi5)" in said
 
 
 def test_a_run_of_the_pipeline_alone_has_a_page(tmp_path: Path, capsys: Any) -> None:

@@ -41,16 +41,3 @@ def test_the_judgement_fits_80_columns_whole() -> None:
     assert "…" not in shown
     for word in ("surprise", "67.26%", "-0.28..+0.42", "21/19", "not shown", "tflite/dynamic-int8"):
         assert word in shown
-
-
-def test_the_bench_table_fits_80_columns_whole() -> None:
-    made = json.loads((ROOT / "docs" / "model" / "bench.json").read_text())
-    made["pipeline"] = []
-    for row in made["variants"]:
-        row["samples_ns"] = []
-    code = f"import json; from fer_edge.cli.bench import print_bench; print_bench(json.loads({json.dumps(made)!r}))"
-    shown = _on_a_terminal(code)
-    tables = [line for line in shown.splitlines() if line.startswith((" tflite", " onnx", " openvino", " variant"))]
-    assert len(tables) == 14
-    assert max(len(line.rstrip()) for line in tables) <= 80
-    assert "…" not in shown
