@@ -1,89 +1,132 @@
 """`fer-edge convert`: a finished run to a judged bundle."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from fer_edge.calibration.calibration_set import CalibrationSet
+    from fer_edge.convert.order import Order
+    from fer_edge.train.dataset import Dataset
+    from fer_edge.train.run_folder import RunFolder
+
+_Run = Annotated[Path, typer.Argument(help="Run folder of fer-edge train.")]
+_Data = Annotated[
+    Path | None,
+    typer.Option(help="Data cache that calibrates and judges; by default the one that the run was trained on."),
+]
+_Int8 = Annotated[bool, typer.Option("--int8/--no-int8", help="Full int8, beside float32.")]
+_Float16 = Annotated[bool, typer.Option("--float16", help="TFLite with float16 weights, too.")]
+_DynamicInt8 = Annotated[bool, typer.Option("--dynamic-int8", help="TFLite with int8 weights only, too.")]
+_To = Annotated[str, typer.Option(help="Formats, comma-separated: tflite, onnx, openvino, or one file as onnx/int8.")]
+_Calibration = Annotated[
+    Path | None, typer.Option(help="Calibration set; by default 512 images are drawn with seed 0.")
+]
+_Ranges = Annotated[
+    str, typer.Option(help="Where int8 takes the activations' ranges from: minmax, percentile, entropy or mse.")
+]
+_Percentile = Annotated[
+    float | None, typer.Option(help="With --ranges percentile: what share of the values, 99.99 by default.")
+]
+_PerTensor = Annotated[
+    bool, typer.Option("--per-tensor", help="int8 weights with one scale a tensor, not one a channel.")
+]
+_FloatLayers = Annotated[str, typer.Option(help="Layers that int8 leaves in float, as conv1,dense2.")]
+_Equalize = Annotated[bool, typer.Option("--equalize", help="Even out the channels' weights between layers first.")]
+_Target = Annotated[str | None, typer.Option(help="Processor meant: arm, x86-vnni or x86; by default this machine's.")]
+_Split = Annotated[str, typer.Option(help="Held-out images that judge: val, test or private.")]
+_MaxDrop = Annotated[float, typer.Option(help="Accuracy that may be lost, in percentage points.")]
+_Out = Annotated[Path | None, typer.Option(help="Folder of the bundle; bundles/NAME by default.")]
+_Force = Annotated[bool, typer.Option("--force", help="Replace the bundle if it exists.")]
+
 
 def convert(
-    run: Annotated[Path, typer.Argument(help="Run folder of fer-edge train.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Data cache that calibrates and judges; by default the one that the run was trained on."),
-    ] = None,
-    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Full int8, beside float32.")] = True,
-    float16: Annotated[bool, typer.Option("--float16", help="TFLite with float16 weights, too.")] = False,
-    dynamic_int8: Annotated[bool, typer.Option("--dynamic-int8", help="TFLite with int8 weights only, too.")] = False,
-    to: Annotated[
-        str, typer.Option(help="Formats, comma-separated: tflite, onnx, openvino, or one file as onnx/int8.")
-    ] = "tflite,onnx,openvino",
-    calibration: Annotated[
-        Path | None, typer.Option(help="Calibration set; by default 512 images are drawn with seed 0.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Processor meant: arm, x86-vnni or x86; by default this machine's.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Held-out images that judge: val, test or private.")] = "test",
-    max_drop: Annotated[float, typer.Option(help="Accuracy that may be lost, in percentage points.")] = 0.5,
-    out: Annotated[Path | None, typer.Option(help="Folder of the bundle; bundles/NAME by default.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the bundle if it exists.")] = False,
+    run: _Run,
+    data: _Data = None,
+    int8: _Int8 = True,
+    float16: _Float16 = False,
+    dynamic_int8: _DynamicInt8 = False,
+    to: _To = "tflite,onnx,openvino",
+    calibration: _Calibration = None,
+    ranges: _Ranges = "minmax",
+    percentile: _Percentile = None,
+    per_tensor: _PerTensor = False,
+    float_layers: _FloatLayers = "",
+    equalize: _Equalize = False,
+    target: _Target = None,
+    split: _Split = "test",
+    max_drop: _MaxDrop = 0.5,
+    out: _Out = None,
+    force: _Force = False,
 ) -> None:
     """Convert a run to float32 and int8 TFLite, ONNX and OpenVINO, judge every variant, write the bundle."""
-    from fer_edge.calibration import calibration_set
-    from fer_edge.cli.judgement import gate_line, print_judgement
-    from fer_edge.cli.screen import progress
-    from fer_edge.devices.errors import ConversionError, RunError
+    from fer_edge.convert.order import Order
+    from fer_edge.convert.quantization_recipe import QuantizationRecipe
     from fer_edge.devices.files import refuse_occupied
     from fer_edge.edge_runtime.bundle import MANIFEST
-    from fer_edge.edge_runtime.vocabulary import Precision
-    from fer_edge.train.dataset import load_dataset
-    from fer_edge.train.quietly import keras_quietly
     from fer_edge.train.run_folder import RunFolder
 
     folder = RunFolder(run)
     folder.finished_model()
     destination = out or Path("bundles") / run.resolve().name
     refuse_occupied(destination, MANIFEST, force=force)
-    stored = folder.about().get("data_path")
-    if data is None and stored is None:
-        raise RunError(f"{run} does not say where its data is; give --data CACHE")
-    dataset = load_dataset(data or Path(str(stored)))
-    chosen = (
-        calibration_set.load(calibration, dataset)
-        if calibration
-        else calibration_set.draw(dataset, min(512, len(dataset.rows("train"))), 0)
+    recipe = QuantizationRecipe.of(
+        ranges, percentile, per_tensor=per_tensor, float_layers=float_layers, equalize=equalize
     )
+    kinds = {"int8": int8, "float16": float16, "dynamic_int8": dynamic_int8}
+    order = Order.of(to, **kinds, target=target, split=split, max_drop_pp=max_drop, recipe=recipe)
+    dataset = dataset_of(folder, data)
+    _build(folder, dataset, _calibration_of(dataset, calibration), order, destination, force=force)
+
+
+def dataset_of(run: "RunFolder", data: Path | None) -> "Dataset":
+    """The cache that is given, or the one that the run was trained on.
+
+    Raises:
+        RunError: none is given, and the run does not say where its own is.
+        DataError: it cannot be read.
+    """
+    from fer_edge.devices.errors import RunError
+    from fer_edge.train.dataset import load_dataset
+
+    stored = run.about().get("data_path")
+    if data is None and stored is None:
+        raise RunError(f"{run.path} does not say where its data is; give --data CACHE")
+    return load_dataset(data or Path(str(stored)))
+
+
+def _calibration_of(dataset: "Dataset", calibration: Path | None) -> "CalibrationSet":
+    from fer_edge.calibration import calibration_set
+
+    if calibration:
+        return calibration_set.load(calibration, dataset)
+    return calibration_set.draw(dataset, min(512, len(dataset.rows("train"))), 0)
+
+
+def _build(
+    run: "RunFolder", data: "Dataset", calibration: "CalibrationSet", order: "Order", out: Path, *, force: bool
+) -> None:
+    """Build with a progress bar, then print the judgement, also that of a bundle that is rejected."""
+    from fer_edge.cli.judgement import gate_line, print_judgement
+    from fer_edge.cli.screen import progress
+    from fer_edge.train.quietly import keras_quietly
+
+    made: dict[str, Any]
     with progress("starting TensorFlow") as (bar, task):
         keras_quietly()
-        from fer_edge.convert.build import Order, RejectedError, build_bundle
-        from fer_edge.convert.onnx import Target
+        from fer_edge.convert.build import RejectedError, build_bundle
 
-        if target is not None and target not in list(Target):
-            raise ConversionError(f"unknown --target {target!r}; choose one of {', '.join(Target)}")
-        precisions = [Precision.FLOAT32]
-        precisions += [Precision.INT8] * int8 + [Precision.FLOAT16] * float16 + [Precision.DYNAMIC_INT8] * dynamic_int8
-        order = Order(
-            tuple(word for word in to.split(",") if word),
-            tuple(precisions),
-            Target(target) if target else None,
-            split,
-            max_drop,
-        )
+        def step(what: str) -> None:
+            bar.update(task, description=what, advance=1)
+
         try:
-            made = build_bundle(
-                folder,
-                dataset,
-                chosen,
-                order,
-                destination,
-                force=force,
-                step=lambda what: bar.update(task, description=what, advance=1),
-            )
+            made = build_bundle(run, data, calibration, order, out, force=force, step=step)
         except RejectedError as error:
             bar.stop()
             print_judgement(error.report)
             raise
     print_judgement(made)
     print(gate_line(made["gate"]))
-    print(f"{destination}: calibrated on {chosen.id}; try it: fer-edge run PHOTO --bundle {destination}")
+    print(f"int8: {order.recipe}")
+    print(f"{out}: calibrated on {calibration.id}; try it: fer-edge run PHOTO --bundle {out}")

@@ -1,5 +1,6 @@
 """Writes bundle.json and golden.npz beside the converted models: the only place that makes what `Bundle.open` reads."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.convert.inspection import Operators, tflite_quantization
+from fer_edge.convert.quantization_recipe import PLAIN, QuantizationRecipe
 from fer_edge.convert.score import LIBRARIES
 from fer_edge.devices.files import sha256_of, write_json
 from fer_edge.devices.machine import cpu_info, versions
@@ -32,7 +34,9 @@ def file_entry(path: Path) -> dict[str, Any]:
     return {"file": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size}
 
 
-def variant_entry(engine: str, precision: Precision, path: Path, operators: Operators | None) -> dict[str, Any]:
+def variant_entry(
+    engine: str, precision: Precision, path: Path, operators: Operators | None, float_layers: Sequence[str] = ()
+) -> dict[str, Any]:
     """A variant's part of the manifest; accuracy and flips are filled in when they were measured."""
     quantization = None
     if engine == "tflite" and precision == Precision.INT8:
@@ -49,6 +53,7 @@ def variant_entry(engine: str, precision: Precision, path: Path, operators: Oper
         "companions": [file_entry(weights)] if engine == "openvino" else [],
         "quantization": quantization,
         "operators": operators or {},
+        "float_layers": list(float_layers),
         "accuracy": None,
         "flips": None,
     }
@@ -69,6 +74,7 @@ def write_manifest(
     calibration: str | None,
     training_run: str | None,
     target: str,
+    recipe: QuantizationRecipe = PLAIN,
     gate: Gate | None = None,
 ) -> None:
     """Write report.json and, last of all, bundle.json."""
@@ -92,6 +98,7 @@ def write_manifest(
         "calibration": calibration,
         "training_run": training_run,
         "target": target,
+        "quantization_recipe": recipe.as_dict() if any(v["precision"] == Precision.INT8 for v in variants) else None,
         "versions": versions(*LIBRARIES),
         "measured_on": {"cpu": cpu, "flags": list(flags)},
     }

@@ -45,6 +45,11 @@ def load_frozen(path: Path) -> FrozenModel:
     shapes = (model.input_shape, model.output_shape)
     if shapes != ((None, FACE_SIDE, FACE_SIDE, 1), (None, len(EMOTIONS))):
         raise RunError(f"{path}: expected (None, 48, 48, 1) to (None, 7), got {shapes[0]} to {shapes[1]}")
+    return freeze(model)
+
+
+def freeze(model: Any) -> FrozenModel:
+    """Freeze a Keras network from (N, 48, 48, 1) to logits."""
     return FrozenModel(model, _freeze(model, 1), _freeze(model, None))
 
 

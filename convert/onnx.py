@@ -5,36 +5,22 @@ without VNNI one bit less, because its int8 multiply-add saturates there.
 """
 
 import logging
-from collections.abc import Iterator
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from fer_edge.calibration.calibration_set import CalibrationFaces
+from fer_edge.calibration.ranges import Range
 from fer_edge.convert.frozen import FrozenModel
-from fer_edge.devices.machine import cpu_info, int8_features
+from fer_edge.convert.onnx_ranges import excluded, keep_float, prepared, quantized, quantizer_types
+from fer_edge.convert.quantization_recipe import PLAIN, QuantizationRecipe
+from fer_edge.convert.target import Target
 
 OPSET = 17
-
-
-class Target(StrEnum):
-    """The processor whose int8 kernels a quantized model is made for."""
-
-    ARM = "arm"
-    X86_VNNI = "x86-vnni"
-    X86 = "x86"
-
-
-def this_target() -> Target:
-    """The target that this machine is."""
-    _, flags = cpu_info()
-    if "asimd" in flags or "neon" in flags:
-        return Target.ARM
-    return Target.X86_VNNI if "VNNI" in int8_features(flags) else Target.X86
 
 
 def write_onnx(model: FrozenModel, path: Path) -> None:
@@ -66,41 +52,53 @@ def _take_raw_pixels(proto: Any, entry: str, result: str) -> None:
     graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 7]))
 
 
-def quantize_onnx(float_model: Path, path: Path, faces: CalibrationFaces, target: Target) -> None:
+def quantize_onnx(
+    float_model: Path,
+    path: Path,
+    faces: Iterable[NDArray[np.uint8]],
+    target: Target,
+    recipe: QuantizationRecipe = PLAIN,
+    ranges: dict[str, Range] | None = None,
+) -> None:
     """Write the int8 model from the float one.
 
     Args:
         float_model: what `write_onnx` wrote.
         path: file to write.
-        faces: calibration images.
+        faces: calibration images (48, 48) uint8 that can be gone through again; ONNX Runtime finds the ranges in them.
         target: decides the activations' type and range.
+        recipe: how weights are scaled, and what stays in float.
+        ranges: by point, those of our own; None leaves minimum and maximum to ONNX Runtime.
+
+    Raises:
+        ConversionError: the recipe names a layer that the network does not have.
     """
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, quantize_static
 
     logging.getLogger().setLevel(logging.ERROR)
-    prepared = path.with_suffix(".prepared.onnx")
-    try:
-        quant_pre_process(str(float_model), str(prepared), skip_symbolic_shape=False)
-        quantize_static(
-            str(prepared),
-            str(path),
-            _Reader(faces),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=target == Target.X86,
-            activation_type=QuantType.QInt8 if target == Target.ARM else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
-    finally:
-        prepared.unlink(missing_ok=True)
+    model = prepared(float_model)
+    if ranges is not None:
+        onnx.save(quantized(model, ranges, target, recipe), str(path))
+        return
+    quantize_static(
+        model,
+        str(path),
+        _Reader(faces),
+        quant_format=QuantFormat.QDQ,
+        nodes_to_exclude=excluded(model, recipe),
+        calibrate_method=CalibrationMethod.MinMax,
+        **quantizer_types(target, recipe),
+    )
+    if recipe.float_layers:
+        made = onnx.load(str(path))
+        keep_float(made, excluded(model, recipe))
+        onnx.save(made, str(path))
 
 
 class _Reader:
     """ONNX Runtime's CalibrationDataReader: `get_next` until None, `rewind` to start again."""
 
-    def __init__(self, faces: CalibrationFaces) -> None:
+    def __init__(self, faces: Iterable[NDArray[np.uint8]]) -> None:
         self._faces = faces
         self.rewind()
 

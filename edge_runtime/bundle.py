@@ -43,6 +43,7 @@ class Variant:
 
     `accuracy` is top-1 as a fraction of the judged images; `flips` counts images whose label differs from the float
     model's. Both are None where nothing was measured. `files` holds the model first, then companions (OpenVINO's .bin).
+    `float_layers` are those that an int8 variant was asked to leave in float.
     """
 
     engine: str
@@ -52,6 +53,7 @@ class Variant:
     accuracy: float | None
     flips: int | None
     operators: dict[str, int] = field(default_factory=dict)
+    float_layers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -206,8 +208,15 @@ def _variant(entry: dict[str, Any]) -> Variant:
     pair = None if q is None else (Quantization(**q["input"]), Quantization(**q["output"]))
     return Variant(
         entry["engine"], Precision(entry["precision"]), files, pair,
-        entry["accuracy"], entry["flips"], dict(entry.get("operators", {})),
+        entry["accuracy"], entry["flips"], dict(entry.get("operators", {})), _names(entry.get("float_layers", [])),
     )  # fmt: skip
+
+
+def _names(listed: Any) -> tuple[str, ...]:
+    """The layers left in float, which older bundles lack."""
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise ValueError(f"float_layers is {listed!r}, not a list of names")
+    return tuple(listed)
 
 
 def _file(entry: dict[str, Any]) -> BundleFile:
