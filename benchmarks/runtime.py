@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fer_edge.devices.machine import describe_machine
+from fer_edge.edge_runtime.agreement import agreement
 from fer_edge.edge_runtime.bundle import Bundle
-from fer_edge.edge_runtime.detect import iou
 from fer_edge.edge_runtime.engines import open_engine
 from fer_edge.edge_runtime.pipeline import Pipeline
 from fer_edge.edge_runtime.status import Summary
@@ -44,17 +44,6 @@ def run_clip(clip: Path, model: Path | None, scan_every: int, threads: int) -> t
     }
 
 
-def agreement(scanned: list[list[Face]], followed: list[list[Face]]) -> dict[str, Any]:
-    """How many of the faces of a full scan of every frame are found when following (IoU 0.5), and id switches."""
-    wanted = sum(map(len, scanned))
-    pairs = list(zip(scanned, followed, strict=True))
-    hit = sum(any(iou(f.box_xyxy, o.box_xyxy) >= 0.5 for o in others) for faces, others in pairs for f in faces)
-    mine = sum(map(len, followed))
-    right = sum(any(iou(f.box_xyxy, o.box_xyxy) >= 0.5 for o in others) for others, faces in pairs for f in faces)
-    ids = {face.track_id for faces in followed for face in faces}
-    return {"faces": wanted, "recall": hit / wanted, "precision": right / mine, "ids": len(ids)}
-
-
 def clip_figures(clip: Path, model: Path | None) -> dict[str, Any]:
     """Following against scanning every frame; several runs of each, in turn, the median of their rates."""
     followed = [run_clip(clip, model, 15, 1) for _ in range(REPEATS)]
@@ -65,7 +54,7 @@ def clip_figures(clip: Path, model: Path | None) -> dict[str, Any]:
         "detector": "yunet" if model else "haar",
         "followed": followed[0][1] | {"frames_per_second": rates[REPEATS // 2], "all_rates": rates},
         "scanned": scanned[1],
-        "against_full_scans": agreement(scanned[0], followed[0][0]),
+        "against_full_scans": agreement(scanned[0], followed[0][0]).as_dict(),
     }
 
 

@@ -38,6 +38,8 @@ def print_comparison(made: dict[str, Any]) -> None:
     _print_confidence(made["confidence"])
     if made["robustness"] is not None:
         _print_robustness(made["robustness"], made["reference"]["name"])
+    for name, layers in made["float_layers"].items():
+        print(f"{name}: {', '.join(layers)} in float, as asked of convert")
     if made["not_installed"]:
         print(f"not judged, engine not installed: {', '.join(made['not_installed'])}")
 

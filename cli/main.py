@@ -12,7 +12,21 @@ from typing import Annotated
 import typer
 
 from fer_edge import __version__
-from fer_edge.cli import bench, calibrate, compare, convert, data, demo, devices, doctor, models, run, service, train, tune
+from fer_edge.cli import (
+    bench,
+    calibrate,
+    compare,
+    convert,
+    data,
+    demo,
+    devices,
+    doctor,
+    models,
+    run,
+    service,
+    train,
+    tune,
+)
 from fer_edge.devices.errors import FerEdgeError, needs_extra
 
 app = typer.Typer(

@@ -29,7 +29,10 @@ def run(config: Path | None = None, print_config: bool = False, **given: Any) ->
     """
     flags = {name: value for name, value in given.items() if value is not None}
     if print_config:
-        print(as_toml(_effective(config, flags)), end="")
+        from fer_edge.edge_runtime.assembly import with_profile
+
+        made, keys = _effective(config, flags)
+        print(as_toml(with_profile(made, keys, _say)[0]), end="")
         return
     from fer_edge.edge_runtime.notify import Notifier
 
@@ -57,6 +60,7 @@ class _Reload:
 
     def __init__(self, file: Path | None, flags: dict[str, Any]) -> None:
         self.file, self._flags = file, flags
+        self.given: set[str] = set()
         self.effective = self._read()
         self._asked = self.has_new = False
         if file is not None:
@@ -79,31 +83,34 @@ class _Reload:
     def _read(self) -> RunConfig:
         from fer_edge.edge_runtime.config_check import check_config
 
-        made = _effective(self.file, self._flags)
+        made, given = _effective(self.file, self._flags)
         check_config(made, self.file)
+        self.given = given
         return made
 
 
-def _effective(config: Path | None, flags: dict[str, Any]) -> RunConfig:
+def _effective(config: Path | None, flags: dict[str, Any]) -> tuple[RunConfig, set[str]]:
+    """The configuration, and the names of what was given."""
     given = (load_config(config) if config else {}) | flags
     if "source" not in given:
         raise typer.BadParameter("give a photo, clip or camera here, or source = … in the file of --config",
                                  param_hint="source")  # fmt: skip
-    return RunConfig(**given)
+    return RunConfig(**given), set(given)
 
 
 def _run_once(reload: _Reload, notifier: "Notifier") -> bool:
     """One run; whether it ended because there is a new configuration."""
     from fer_edge.devices.fresh import FreshFrames
-    from fer_edge.edge_runtime.assembly import Outputs, open_pipeline
+    from fer_edge.edge_runtime.assembly import Outputs, open_pipeline, with_profile
     from fer_edge.edge_runtime.runner import Runner
 
     def say(text: str) -> None:
         _say(text)
         notifier.say(text)
 
-    config, reload.has_new = reload.effective, False
-    runner = Runner(open_pipeline(config, say), say, notifier)
+    config, bundle = with_profile(reload.effective, reload.given, say)
+    reload.has_new = False
+    runner = Runner(open_pipeline(config, say, bundle), say, notifier)
     source = runner.pipeline.source
     if isinstance(source, FreshFrames):
         source.ends_when = reload.heed  # while no frame comes, there is nobody else to ask

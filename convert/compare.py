@@ -79,6 +79,7 @@ def compare_bundle(data: Dataset, bundle: Bundle, plan: Plan, step: Step) -> dic
             chosen = {name: model for name, model in models.items() if name in lossy}
             made["robustness"] = judge_robustness(faces[at], labels, chosen, logits, reference.name, step, plan.seed)
     made["bundle"] = {"name": bundle.name, "sha256": bundle.sha256}
+    made["float_layers"] = {v.name: list(v.float_layers) for v in bundle.variants if v.float_layers}
     made["not_installed"] = [v.name for v in bundle.variants if not is_installed(v.engine)]
     return made
 

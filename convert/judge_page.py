@@ -180,6 +180,10 @@ def _how(made: dict[str, Any]) -> Raw:
         "How it was made",
         paragraph(code(" ".join(made["command"]))),
         facts(pairs),
+        *(
+            note(f"{name}: {listed(layers)} in float, as asked of convert.")
+            for name, layers in made["float_layers"].items()
+        ),
         note(f"Not judged, engine not installed: {listed(missing)}.") if missing else "",
         note("All numbers of this page are in the report: fer-edge compare --out FILE.json."),
         anchor="how",

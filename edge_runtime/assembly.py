@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fer_edge.devices.errors import EngineError
 from fer_edge.devices.sources import ImageSource
+from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.config import ConfigError, RunConfig
 from fer_edge.edge_runtime.labeller import Labeller
 from fer_edge.edge_runtime.pipeline import Pipeline
@@ -31,17 +32,45 @@ class _Server(Protocol):
     def close(self) -> None: ...
 
 
-def open_pipeline(config: RunConfig, say: Callable[[str], None]) -> Pipeline:
+def with_profile(
+    config: RunConfig, given: Collection[str], say: Callable[[str], None]
+) -> tuple[RunConfig, Bundle | None]:
+    """The configuration with this device's profile in it, where there is one, and the bundle if that was opened.
+
+    Args:
+        config: as flags and file say it.
+        given: names of the settings that these gave; the profile touches none of them.
+        say: called with one line about what is taken or why it is not.
+
+    Raises:
+        BundleError: there are profiles, and the bundle that one would be for cannot be opened.
+    """
+    if not config.profile:
+        return config, None
+    from fer_edge.edge_runtime.state_folder import has_profiles
+
+    if not has_profiles():
+        return config, None
+    from fer_edge.edge_runtime.device_profile import apply_profile
+
+    bundle = Bundle.open(config.bundle)
+    return apply_profile(config, given, bundle, say), bundle
+
+
+def open_pipeline(config: RunConfig, say: Callable[[str], None], bundle: Bundle | None = None) -> Pipeline:
     """The pipeline that the configuration asks for.
+
+    Args:
+        config: what is asked for.
+        say: see Pipeline.
+        bundle: the configuration's, where it is open already.
 
     Raises:
         FerEdgeError: anything of it that is not there.
     """
     if config.precision not in list(Precision):
         raise EngineError(f"unknown precision {config.precision!r}; choose one of {', '.join(Precision)}")
-    from fer_edge.edge_runtime.bundle import Bundle
-
-    bundle = Bundle.open(config.bundle)
+    bundle = bundle or Bundle.open(config.bundle)
     return Pipeline(
         config.source,
         bundle,
@@ -53,6 +82,7 @@ def open_pipeline(config: RunConfig, say: Callable[[str], None]) -> Pipeline:
         gate=_gate(config, bundle.gate),
         steadiness=Steadiness(config.smoothing_s, config.hysteresis, config.dwell_s),
         scan_every=config.scan_every,
+        detect_width=config.detect_width,
         give_up_s=config.camera_timeout_s,
         say=say,
     )

@@ -53,6 +53,7 @@ class Labeller:
         gate: when a face is `uncertain`: True is the bundle's own gate, False none.
         steadiness: of a stream's labels; None labels each frame by itself.
         scan_every: frames between full scans of a stream.
+        detect_width: a stream's full scans look at the frame shrunk to this width, in pixels.
 
     Raises:
         BundleError, EngineError: in one sentence.
@@ -71,6 +72,7 @@ class Labeller:
         gate: Gate | bool = True,
         steadiness: Steadiness | None = None,
         scan_every: int = 15,
+        detect_width: int = 320,
     ) -> None:
         self.bundle = bundle
         self.gate = gate if isinstance(gate, Gate) else (bundle.gate or _NO_GATE) if gate else _NO_GATE
@@ -91,7 +93,9 @@ class Labeller:
         elif still:
             self.follower = FaceFollower(self.detector, still=True, scan_width=STILL_SCAN_WIDTH, min_face=32)
         else:
-            self.follower = FaceFollower(self.detector, scan_every=scan_every, confirm=CONFIRM_FRAMES)
+            self.follower = FaceFollower(
+                self.detector, scan_width=detect_width, scan_every=scan_every, confirm=CONFIRM_FRAMES
+            )
         self.steady = SteadyLabels(steadiness or Steadiness(0, 0, 0), self.gate.min_margin)
         self._still = still
 

@@ -31,7 +31,7 @@ class Pipeline(Closing):
         steadiness: of a stream's labels; None labels each frame by itself.
         give_up_s: seconds without a frame after which iterating raises SourceError.
         say: called with one line when the camera goes away and when it is back.
-        engine, precision, threads, detector, detector_model, gate, scan_every: see Labeller.
+        engine, precision, threads, detector, detector_model, gate, scan_every, detect_width: see Labeller.
 
     Raises:
         SourceError, BundleError, EngineError: before the first frame, in one sentence.
@@ -50,6 +50,7 @@ class Pipeline(Closing):
         gate: Gate | bool = True,
         steadiness: Steadiness | None = Steadiness(),
         scan_every: int = 15,
+        detect_width: int = 320,
         give_up_s: float = GIVE_UP_S,
         say: Callable[[str], None] | None = None,
     ) -> None:
@@ -70,6 +71,7 @@ class Pipeline(Closing):
                 gate=gate,
                 steadiness=steadiness,
                 scan_every=scan_every,
+                detect_width=detect_width,
             )
         except BaseException:
             self.source.__exit__(None, None, None)

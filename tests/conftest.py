@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure() -> None:
     # Started in the repository's root, `python -m fer_edge` would take the checkout's folder fer_edge/ for the package.
     os.environ["PYTHONSAFEPATH"] = "1"
+    # A profile that `tune` left on this machine must not decide what the tests run, nor theirs what its owner runs.
+    os.environ["FER_EDGE_STATE_DIR"] = tempfile.mkdtemp(prefix="fer-edge-tests-")
     if find_spec("fer_edge") is None or find_spec("fer_edge.devices") is None:
         pytest.exit("the tests run against the installed package; run: make test", returncode=4)
 

@@ -197,7 +197,7 @@ def test_the_edge_side_imports_without_training_libraries() -> None:
     assert seen == {name for name in here if not name.endswith("__init__.py")}
 
 
-@pytest.mark.parametrize("command", ["", "run", "bench", "doctor"])
+@pytest.mark.parametrize("command", ["", "run", "bench", "doctor", "tune"])
 def test_the_edge_commands_start_without_training_libraries(command: str) -> None:
     code = f"{WITHOUT_TRAINING}\nfrom fer_edge.cli.main import main\nmain()"
     done = python("-c", code, *command.split(), "--help")

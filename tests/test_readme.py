@@ -87,6 +87,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
     (tools / "python").symlink_to(sys.executable)
     _build_wheel(tmp_path / "source", work / "dist")
     environment = os.environ | {"PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    environment["FER_EDGE_STATE_DIR"] = str(tmp_path / "state")
     for command in commands():
         if command in BY_CI:
             continue

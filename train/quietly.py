@@ -14,5 +14,9 @@ def keras_quietly(threads: int = 0) -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # looks for a GPU now, so that its complaint falls into this block
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    threading = tf.config.threading
+    # Once TensorFlow has run, it refuses a setting, even the one that it has.
+    if threading.get_intra_op_parallelism_threads() != threads:
+        threading.set_intra_op_parallelism_threads(threads)
+    if threading.get_inter_op_parallelism_threads() != 1:
+        threading.set_inter_op_parallelism_threads(1)
