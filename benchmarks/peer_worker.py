@@ -172,11 +172,18 @@ def open_peer(name: str, folder: Path) -> tuple[ByFace, ByFrame | None]:
     return makers[name]()
 
 
-def _first_label(by_frame: ByFrame, frames: np.ndarray) -> Label:
+def _frames(folder: Path, low: int, high: int) -> np.ndarray:
+    """Some frames of the clip; the others stay on the disk, else the clip would count as the peer's memory."""
+    return np.array(np.load(folder / "frames.npy", mmap_mode="r")[low:high])
+
+
+def _first_label(by_frame: ByFrame, folder: Path) -> Label:
     """The first label of the clip: a package that wants to see a face twice is given the next frame."""
-    for frame in frames:
-        if labels := by_frame(np.array(frame)):
+    at = 0
+    while len(frame := _frames(folder, at, at + 1)):
+        if labels := by_frame(frame[0]):
             return labels[0]
+        at += 1
     return None
 
 
@@ -201,14 +208,14 @@ def main(name: str, folder: Path, spawned_ns: int) -> None:
     """Start the peer, say how long its first label took, then work through the orders."""
     say = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
-    faces, frames = np.load(folder / "faces.npy"), np.load(folder / "frames.npy", mmap_mode="r")
+    faces = np.load(folder / "faces.npy")
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=say, flush=True)
 
     try:
         by_face, by_frame = open_peer(name, folder)
-        first = _first_label(by_frame, frames) if by_frame else by_face(faces[0])
+        first = _first_label(by_frame, folder) if by_frame else by_face(faces[0])
     except (Exception, SystemExit) as error:
         # Whatever a stranger's package raises, a download that is refused above all, is the result here.
         why = " ".join(str(error).split())[:300].replace(str(Path.home()), "~")
@@ -222,7 +229,7 @@ def main(name: str, folder: Path, spawned_ns: int) -> None:
             labels, taken = _timed(by_face, faces[low:high])
         else:
             assert by_frame is not None
-            labels, taken = _timed(by_frame, np.array(frames[low:high]))
+            labels, taken = _timed(by_frame, _frames(folder, low, high))
         answer(labels=labels, ns=taken, peak_memory_bytes=_peak_memory_bytes())
 
 

@@ -1,9 +1,11 @@
 """`benchmarks/peers.py`: packages side by side, each in its own environment; what is not there is no number."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,20 @@ from fer_edge.edge_runtime.sample_clip import write_sample_clip
 from fer_edge.train.dataset import save_dataset
 from fer_edge.train.synth import synthetic_dataset
 
-PEERS = Path(__file__).resolve().parents[1] / "benchmarks" / "peers.py"
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ROOT / "benchmarks" / "peers.py"
+
+
+def load_peers() -> Any:
+    spec = importlib.util.spec_from_file_location("peers", PEERS)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["peers"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+peers = load_peers()
 
 
 def environment(venvs: Path, name: str, python: str) -> None:
@@ -88,19 +103,31 @@ def test_a_clip_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_page_has_the_figures_that_were_measured() -> None:
+    made = json.loads((ROOT / "docs" / "peers.json").read_text())
+    table = peers.as_markdown(made)
+    assert table in (ROOT / "docs" / "peers.md").read_text(encoding="utf-8")
+    ours, fer = made["peers"]["fer-edge int8"], made["peers"]["fer"]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert (
+        f"names {fer['accuracy']:.1%} rightly and takes {fer['frame_over_ours']['ratio']:.1f} times as long a frame"
+        in readme
+    )
+    assert (
+        f"{fer['first_label_ms'] / 1000:.1f} s to its first label and {fer['installed_bytes'] / 1e9:.1f} GB" in readme
+    )
+    first_s, size_mb = ours["first_label_ms"] / 1000, ours["installed_bytes"] / 1e6
+    assert f"against {ours['accuracy']:.1%}, {first_s:.1f} s and {size_mb:.0f} MB here" in readme
+
+
 def test_the_ratio_is_taken_within_rounds() -> None:
     """A slow round slows both and changes nothing; one stalled turn moves the median of ratios by nothing either."""
-    sys.path.insert(0, str(PEERS.parent))
-    try:
-        from peers import ratio
-    finally:
-        sys.path.remove(str(PEERS.parent))
     rng = np.random.default_rng(0)
     base = [list((100 * drift * rng.normal(1, 0.01, 9)).astype(int)) for drift in np.linspace(1, 3, 30)]
     theirs = [[2 * t for t in turn] for turn in base]
     theirs[7] = [50 * t for t in theirs[7]]
-    found = ratio(theirs, base)
+    found = peers.ratio(theirs, base)
     assert found is not None
     assert found["ratio"] == pytest.approx(2.0)
     assert found["interval"] == pytest.approx([2.0, 2.0])
-    assert ratio([], base) is None
+    assert peers.ratio([], base) is None
