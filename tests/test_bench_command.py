@@ -340,3 +340,13 @@ def keys_of(schema: Any) -> Iterator[str]:
 def test_every_key_of_the_schema_is_in_the_documentation() -> None:
     page = (ROOT / "docs" / "bench.md").read_text()
     assert not [key for key in set(keys_of(SCHEMA)) if f"`{key}`" not in page]
+
+
+@pytest.mark.parametrize("report", ["bench/bench.json", "model/bench.json", "runtime/bench.json"])
+def test_the_reports_of_the_docs_are_of_this_schema_and_their_pages_of_them(report: str) -> None:
+    made = json.loads((ROOT / "docs" / report).read_text())
+    hold(made)
+    assert made["valid"]
+    page = (ROOT / "docs" / report).with_suffix(".html").read_text(encoding="utf-8")
+    assert made["made_at"] in page
+    assert made["bundle"]["sha256"] in page

@@ -160,6 +160,19 @@ def test_the_figures_of_the_readme_are_those_of_the_report() -> None:
     assert f"{report['reference']['accuracy']:.2%} " in row
 
 
+def test_the_second_machine_found_the_same_flips() -> None:
+    import json
+
+    first, second = (
+        json.loads((ROOT / "docs" / "model" / f"{name}.json").read_text()) for name in ("report", "compare")
+    )
+    for name, row in second["variants"].items():
+        if name.endswith("/int8"):
+            assert {k: row[k] for k in ("accuracy", "flips_right_to_wrong", "flips_wrong_to_right")} == {
+                k: first["variants"][name][k] for k in ("accuracy", "flips_right_to_wrong", "flips_wrong_to_right")
+            }
+
+
 def test_the_speeds_of_the_readme_and_of_the_runtime_page_are_those_measured() -> None:
     import json
 
