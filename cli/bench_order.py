@@ -123,7 +123,7 @@ def write(report: dict[str, Any], json_file: Path | None, html: Path | None) -> 
     if json_file is not None:
         from fer_edge.devices.files import write_json
 
-        write_json(json_file, report)
+        write_json(json_file, report, indent=None)
     if html is not None:
         from fer_edge.edge_runtime.bench_page import write_page
 

@@ -108,10 +108,10 @@ def _sweep(path: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write `value` as JSON, whole or not at all; `indent` None is for raw samples, of which each would take a line."""
     with replacing_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:

@@ -47,10 +47,10 @@ PIP=("$PYTHON" -m pip --disable-pip-version-check -q)
 "${PIP[@]}" wheel --no-deps -w "$FOLDER/wheels" "$FOLDER/checkout"
 
 echo "installing it and its aarch64 dependencies" >&2
-THEIRS=$(cd "$FOLDER/root/usr/bin" && ls python3.*[0-9] | head -n 1)
+THEIRS=$(cd "$FOLDER/root" && ls usr/bin/python3.*[0-9] | head -n 1)
 PLATFORMS=(--platform manylinux2014_aarch64)
 for GLIBC in 17 27 28 34 35 36; do PLATFORMS+=(--platform "manylinux_2_${GLIBC}_aarch64"); done
 "${PIP[@]}" install --target "$FOLDER/site" --only-binary=:all: "${PLATFORMS[@]}" --implementation cp \
-  --python-version "${THEIRS#python}" -c "$CHECKOUT/constraints.txt" "$FOLDER"/wheels/*.whl
+  --python-version "${THEIRS#usr/bin/python}" -c "$CHECKOUT/constraints.txt" "$FOLDER"/wheels/*.whl
 
 gcc -shared -fPIC -O2 -Wall -Wextra -o "$FOLDER/insn.so" "$CHECKOUT/tools/insn.c"
