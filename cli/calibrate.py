@@ -77,7 +77,7 @@ def study(
         target=target,
     )  # fmt: skip
     folder = RunFolder(run)
-    folder.finished_model()
+    folder.network()
     made = _run(folder, dataset_of(folder, data), plan)
     if out is not None:
         write_json(out, made)

@@ -68,7 +68,7 @@ def convert(
     from fer_edge.train.run_folder import RunFolder
 
     folder = RunFolder(run)
-    folder.finished_model()
+    folder.network()
     destination = out or Path("bundles") / run.resolve().name
     refuse_occupied(destination, MANIFEST, force=force)
     recipe = QuantizationRecipe.of(

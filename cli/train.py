@@ -1,75 +1,134 @@
-"""`fer-edge train`: fit a network by its recipe."""
+"""`fer-edge train`: fit a model by its recipe."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from fer_edge.train.recipe import AnyRecipe
+    from fer_edge.train.run_folder import Epoch
+
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any value of the recipe; `fer-edge models NAME` lists them."),
+]
 
 
 def train(
     data: Annotated[Path, typer.Option(help="Data cache.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="cnn (of the published comparison; the default) or cnn-edge (the one that ships)."),
+    model: Annotated[str | None, typer.Option(help="One of `fer-edge models`; cnn by default.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named recipe put over the model's own: plateau, for any network.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/MODEL by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after its last epoch.")] = False,
     epochs: Annotated[int | None, typer.Option(help="At most this many epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="plateau or cosine.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="plateau, cosine or constant.")] = None,
     stop_patience: Annotated[
         int | None, typer.Option(help="Epochs without a better one before stopping; 0: never.")
     ] = None,
+    loss: Annotated[str | None, typer.Option(help="cross-entropy or focal.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="0 to 0.9.")] = None,
-    val_fraction: Annotated[float | None, typer.Option(help="Part of Training kept for validation.")] = None,
+    mixup: Annotated[float | None, typer.Option(help="Alpha of MixUp; 0: none.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="fer2013, or FER+ votes: votes (seven classes), votes-8 (with contempt).")
+    ] = None,
     class_weights: Annotated[bool | None, typer.Option(help="Weigh rare emotions more.")] = None,
+    oversample: Annotated[bool | None, typer.Option(help="Repeat rare emotions until all are as many.")] = None,
+    standardize: Annotated[bool | None, typer.Option(help="Each face to mean 0 and deviation 1.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of resnet50's backbone: imagenet, none, or a file.")] = None,
+    image_side: Annotated[int | None, typer.Option(help="Side in pixels inside resnet50 or mini-xception.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Fit on all of Training where the recipe takes a part.")] = False,
+    members: Annotated[str | None, typer.Option(help="With --model ensemble: run folders, comma-separated.")] = None,
+    val_fraction: Annotated[float | None, typer.Option(help="Part of Training kept for validation.")] = None,
     mixed_precision: Annotated[bool | None, typer.Option(help="Compute in bfloat16, keep weights in float32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, validation split, augmentation and dropout.")] = None,
+    values: _Set = None,
     threads: Annotated[int, typer.Option(min=0, help="Cores to use; 0: all.")] = 0,
 ) -> None:
-    """Train a network on a data cache; every epoch is checkpointed, and --resume continues after a kill."""
-    from fer_edge.cli.screen import progress
+    """Train a model on a data cache; every epoch is checkpointed, and --resume continues after a kill."""
     from fer_edge.devices.errors import RunError
     from fer_edge.train.dataset import load_dataset
-    from fer_edge.train.recipes import recipe_for
 
     overrides = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer,
-        "schedule": schedule, "stop_patience": stop_patience, "label_smoothing": label_smoothing,
-        "val_fraction": val_fraction, "class_weights": class_weights, "mixed_precision": mixed_precision, "seed": seed,
+        "schedule": schedule, "stop_patience": stop_patience, "loss": loss, "label_smoothing": label_smoothing,
+        "mixup": mixup, "labels": labels, "class_weights": class_weights, "oversample": oversample,
+        "standardize": standardize, "weights": weights, "image_side": image_side, "val_fraction": val_fraction,
+        "mixed_precision": mixed_precision, "seed": seed,
     }  # fmt: skip
-    given = {"model": model, **overrides}
-    if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v is not None]):
+    given = {"model": model, "recipe": recipe, **overrides, "full": full or None, "members": members, "set": values}
+    if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v]):
         raise RunError(f"--resume takes the stored recipe; leave out {', '.join(changed)}")
     model = model or "cnn"
     folder = out or Path("runs") / model
-    recipe = recipe_for(model, **overrides)
+    if full:
+        overrides["train_fraction"] = 1.0
+    if members is not None:
+        overrides["members"] = tuple(filter(None, members.split(",")))
+    asked = _recipe(model, recipe, overrides, values or [])
     dataset = load_dataset(data)
+    history = _fit(dataset, asked, folder, resume=resume, threads=threads)
+    _print_outcome(folder, history)
 
+
+def _recipe(model: str, named: str | None, overrides: dict[str, Any], values: list[str]) -> "AnyRecipe":
+    """The recipe that the command line asks for; `--set` comes last."""
+    from fer_edge.devices.errors import RunError
+    from fer_edge.train.recipe import parse_value
+    from fer_edge.train.recipes import kind_of, recipe_for
+
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise RunError(f"--set {text!r} is not NAME=VALUE")
+        field = name.strip().replace("-", "_")
+        overrides[field] = parse_value(kind_of(model), field, value.strip())
+    return recipe_for(model, named, **overrides)
+
+
+def _fit(dataset: Any, recipe: "AnyRecipe", folder: Path, *, resume: bool, threads: int) -> "list[Epoch]":
+    from fer_edge.cli.screen import progress
     from fer_edge.train.quietly import keras_quietly
 
     keras_quietly(threads)
-    from fer_edge.train.fit import best_epoch
     from fer_edge.train.fit import train as fit
-    from fer_edge.train.run_folder import RunFolder
 
     with progress("starting") as (bar, task):
 
         def on_batch(epoch: int, done: int, total: int, logs: dict[str, float]) -> None:
-            figures = f"loss {logs.get('loss', float('nan')):.3f}, accuracy {logs.get('accuracy', 0):.3f}"
+            figures = f"loss {logs.get('loss', float('nan')):.3f}"
+            if "accuracy" in logs:
+                figures += f", accuracy {logs['accuracy']:.3f}"
             bar.update(task, completed=done, total=total, description=f"epoch {epoch}: {figures}")
 
-        def on_epoch(row: dict[str, float]) -> None:
-            bar.console.print(
-                f"epoch {row['epoch']:3.0f}  rate {row['learning_rate']:.2e}  loss {row['loss']:.4f}  "
-                f"accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
-                f"val_accuracy {row['val_accuracy']:.4f}  {row['seconds']:.0f} s"
+        def on_epoch(row: "Epoch") -> None:
+            figures = "".join(
+                f"  {name} {row[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in row
             )
+            rate = f"  rate {row['learning_rate']:.2e}" if "learning_rate" in row else ""
+            bar.console.print(f"epoch {row['epoch']:3.0f}{rate}{figures}  {row['seconds']:.0f} s")
 
-        history = fit(dataset, recipe, folder, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
-    chosen = best_epoch(history, RunFolder(folder).recipe().choose)
-    accuracy = history[chosen - 1]["val_accuracy"]
-    print(f"{folder}: {len(history)} epochs, the best is {chosen} with validation accuracy {accuracy:.2%}")
-    print(f"next: fer-edge convert {folder} --int8")
+        return fit(dataset, recipe, folder, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
+
+
+def _print_outcome(folder: Path, history: "list[Epoch]") -> None:
+    from fer_edge.train.run_folder import RunFolder
+    from fer_edge.train.schedule import best_epoch
+    from fer_edge.train.zoo import MODELS
+
+    recipe = RunFolder(folder).recipe()
+    chosen = best_epoch(history, recipe.choose)
+    name, value = next((n, history[chosen - 1][n]) for n in ("val_accuracy", "val_loss") if n in history[chosen - 1])
+    figure = f"validation accuracy {value:.2%}" if name == "val_accuracy" else f"validation loss {value:.4f}"
+    epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
+    print(f"{folder}: {epochs}, kept is {chosen} with {figure}")
+    if MODELS[recipe.model].kind == "autoencoder":
+        print(f"next: fer-edge data clean CACHE --autoencoder {folder}")
+    else:
+        convertible = MODELS[recipe.model].kind != "sklearn"
+        print(f"next: fer-edge evaluate {folder}" + (f", fer-edge convert {folder} --int8" if convertible else ""))

@@ -46,7 +46,7 @@ def build_bundle(
         OutputError: `out` exists and `force` is not given, or the disk refuses.
     """
     rows = data.held_out(order.split)
-    model = load_frozen(run.finished_model())
+    model = load_frozen(run.network())
     golden = bundle_writer.golden_faces()
     source = model
     if order.recipe.equalize:

@@ -4,19 +4,18 @@ Variables become constants and batch norm can then be folded: without it the TFL
 operators, which cannot be calibrated.
 """
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import RunError
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE
+from fer_edge.train.models import load_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +37,7 @@ def load_frozen(path: Path) -> FrozenModel:
     Raises:
         RunError: the file is damaged, or is not a network from (48, 48, 1) to 7 logits.
     """
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} cannot be read as a Keras model ({str(error).splitlines()[0][:200]})") from error
+    model = load_network(path)
     shapes = (model.input_shape, model.output_shape)
     if shapes != ((None, FACE_SIDE, FACE_SIDE, 1), (None, len(EMOTIONS))):
         raise RunError(f"{path}: expected (None, 48, 48, 1) to (None, 7), got {shapes[0]} to {shapes[1]}")

@@ -76,7 +76,7 @@ def run_study(run: RunFolder, data: Dataset, plan: StudyPlan, step: Step) -> dic
     with TemporaryDirectory() as folder:
         float_path = Path(folder) / "float32.onnx"
         step("writing the float network")
-        write_onnx(load_frozen(run.finished_model()), float_path)
+        write_onnx(load_frozen(run.network()), float_path)
         bench = _bench(prepared(float_path), data, val, plan)
         seen = collect(bench.model, data, sets, step)
         verified = _verify(bench, float_path, data, sets, seen, step)

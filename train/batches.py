@@ -2,84 +2,119 @@
 (seed, epoch, batch): a resumed run sees the very batches that the uninterrupted one would have seen.
 """
 
-import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.edge_runtime.vocabulary import EMOTIONS
+from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE
+from fer_edge.train.augment import draw_changes
 from fer_edge.train.dataset import Dataset
-from fer_edge.train.recipes import Recipe
+from fer_edge.train.recipe import Recipe
+
+Rows = NDArray[np.int64]
+Batch = tuple[NDArray, ...]
+"""Faces (B, 48, 48, 1) uint8, targets (B, classes) float32, and where classes are weighed the weights (B,) float32."""
 
 
-def fit_and_val_rows(data: Dataset, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def fit_and_val_rows(data: Dataset, fraction: float, seed: int) -> tuple[Rows, Rows]:
     """Rows to fit on and rows to validate on: the `val` split where there is one, else a stratified part of `train`.
 
     FER-2013 repeats images; a copy of a validation image is left out of the rows to fit on.
     """
     train, val = data.rows("train"), data.rows("val")
     if len(val) == 0:
-        rng = np.random.default_rng([seed, 1])
-        parts = []
-        for label in range(len(EMOTIONS)):
-            own = rng.permutation(train[data.labels[train] == label])
-            parts.append(own[: max(1, round(fraction * len(own)))])
-        val = np.sort(np.concatenate(parts))
+        val = stratified(data, train, fraction, np.random.default_rng([seed, 1]))
     seen = {data.faces[row].tobytes() for row in val}
     fit = np.array([row for row in train if data.faces[row].tobytes() not in seen], np.int64)
     return fit, val
 
 
-def class_weights(labels: NDArray[np.uint8]) -> dict[int, float]:
-    """n / (classes * count): the rarer, the heavier (scikit-learn's "balanced")."""
-    counts = np.bincount(labels, minlength=len(EMOTIONS))
-    return {label: float(len(labels) / (len(EMOTIONS) * max(1, k))) for label, k in enumerate(counts)}
+def stratified(data: Dataset, rows: Rows, fraction: float, rng: np.random.Generator) -> Rows:
+    """That part of the rows of each emotion, at least one of each, ascending."""
+    parts = []
+    for label in range(len(EMOTIONS)):
+        own = rng.permutation(rows[data.labels[rows] == label])
+        parts.append(own[: max(1, round(fraction * len(own)))])
+    return np.sort(np.concatenate(parts))
 
 
-def augment(face: NDArray[np.uint8], recipe: Recipe, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One randomly rotated, shifted, zoomed, perhaps mirrored (48, 48) face; the edge is repeated outward."""
-    side = face.shape[0]
-    matrix = cv2.getRotationMatrix2D(
-        ((side - 1) / 2, (side - 1) / 2),
-        float(rng.uniform(-recipe.rotation_deg, recipe.rotation_deg)),
-        float(1 + rng.uniform(-recipe.zoom, recipe.zoom)),
-    )
-    matrix[:, 2] += rng.uniform(-recipe.shift, recipe.shift, 2) * side
-    if recipe.flip and rng.random() < 0.5:
-        matrix[0] = -matrix[0]
-        matrix[0, 2] += side - 1
-    out = cv2.warpAffine(face, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    if recipe.contrast:
-        gain = 1 + rng.uniform(-recipe.contrast, recipe.contrast)
-        offset = 255 * rng.uniform(-recipe.contrast, recipe.contrast) / 2
-        out = np.clip(out * gain + offset, 0, 255).astype(np.uint8)
-    if recipe.erase and rng.random() < 0.5:
-        height, width = rng.integers(2, max(3, round(recipe.erase * side)), 2)
-        top, left = rng.integers(0, side - height), rng.integers(0, side - width)
-        out[top : top + height, left : left + width] = rng.integers(0, 256)
-    return out  # type: ignore[return-value]
+def fit_part(data: Dataset, fit: Rows, fraction: float, seed: int) -> Rows:
+    """The part of the rows to fit on that a recipe's `train_fraction` takes."""
+    return fit if fraction == 1 else stratified(data, fit, fraction, np.random.default_rng([seed, 4]))
+
+
+def class_weights(counts: NDArray) -> NDArray[np.float64]:
+    """n / (classes * count): the rarer, the heavier (scikit-learn's "balanced"); an absent class weighs nothing."""
+    counts = np.asarray(counts, np.float64)
+    return np.divide(counts.sum(), len(counts) * counts, out=np.zeros(len(counts)), where=counts > 0)
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Augmented (B, 48, 48, 1) uint8 batches and one-hot labels (B, 7) for the epoch set by `set_epoch`."""
+    """Augmented batches for the epoch set by `set_epoch`. Faces are read from the cache batch by batch.
 
-    def __init__(self, data: Dataset, rows: NDArray[np.int64], recipe: Recipe) -> None:
+    Args:
+        data: the cache.
+        rows: (N,) the rows to fit on.
+        targets: (N, classes) what the network is to say of them; None asks for the faces themselves, gray 0 to 1.
+        recipe: seed, batch size, augmentation and the rest.
+        shard: this machine's number and how many share each batch; it gets every so manieth image of it.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        rows: Rows,
+        targets: NDArray[np.float32] | None,
+        recipe: Recipe,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
-        self._faces = np.asarray(data.faces[rows])
-        self._onehot = np.eye(len(EMOTIONS), dtype=np.float32)[data.labels[rows]]
-        self._recipe = recipe
+        self._faces, self._rows, self._targets, self._recipe, self._shard = data.faces, rows, targets, recipe, shard
+        classes = data.labels[rows] if targets is None else targets.argmax(axis=1)
+        self._pool = _oversampled(classes) if recipe.oversample else np.arange(len(rows))
+        self._weights = None
+        if recipe.class_weights and targets is not None:
+            # An image of several emotions weighs what they do, each by its share.
+            self._weights = (targets @ class_weights(targets.sum(axis=0))).astype(np.float32)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle for a 0-based epoch."""
         self._epoch = epoch
-        self._order = np.random.default_rng([self._recipe.seed, 2, epoch]).permutation(len(self._faces))
+        self._order = np.random.default_rng([self._recipe.seed, 2, epoch]).permutation(self._pool)
 
     def __len__(self) -> int:
-        return -(-len(self._faces) // self._recipe.batch_size)
+        return -(-len(self._order) // self._recipe.batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        rng = np.random.default_rng([self._recipe.seed, 3, self._epoch, batch])
-        rows = self._order[batch * self._recipe.batch_size :][: self._recipe.batch_size]
-        faces = np.stack([augment(self._faces[row], self._recipe, rng) for row in rows])
-        return faces[..., None], self._onehot[rows]
+    def __getitem__(self, batch: int) -> Batch:
+        recipe = self._recipe
+        rng = np.random.default_rng([recipe.seed, 3, self._epoch, batch])
+        which = self._order[batch * recipe.batch_size :][: recipe.batch_size]
+        changes = draw_changes(recipe, len(which), FACE_SIDE, rng)
+        pick = np.arange(len(which))
+        mine = pick[self._shard[0] :: self._shard[1]]
+        faces = {at: changes.apply(at, self._faces[self._rows[which[at]]]) for at in (pick if recipe.mixup else mine)}
+        if recipe.mixup and self._targets is not None:
+            return self._mixed(faces, which, mine, rng)
+        x = np.stack([faces[at] for at in mine])[..., None]
+        if self._targets is None:
+            return x, x.astype(np.float32) / 255
+        return self._with_weights(x, self._targets[which[mine]], which[mine])
+
+    def _mixed(self, faces: dict[int, NDArray], which: Rows, mine: Rows, rng: np.random.Generator) -> Batch:
+        """Each face and target blended with another's (Zhang et al. 2018), by one share a batch."""
+        assert self._targets is not None
+        share = rng.beta(self._recipe.mixup, self._recipe.mixup)
+        other = rng.permutation(len(which))
+        x = np.stack([np.rint(share * faces[at] + (1 - share) * faces[other[at]]).astype(np.uint8) for at in mine])
+        y = share * self._targets[which[mine]] + (1 - share) * self._targets[which[other[mine]]]
+        return self._with_weights(x[..., None], y.astype(np.float32), which[mine])
+
+    def _with_weights(self, x: NDArray, y: NDArray, which: Rows) -> Batch:
+        return (x, y) if self._weights is None else (x, y, self._weights[which])
+
+
+def _oversampled(classes: NDArray) -> Rows:
+    """Positions in which each class comes as often as the most frequent one, give or take nothing."""
+    most = np.bincount(classes).max()
+    return np.concatenate([np.resize(np.flatnonzero(classes == label), most) for label in np.unique(classes)])

@@ -1,63 +1,41 @@
-"""Fits a network by a recipe, one epoch at a time, so that a kill at any moment loses at most one epoch.
+"""Trains a model by its recipe. A network is fitted one epoch at a time, so that a kill loses at most one epoch.
 
-What the next epoch does (its rate, whether there is one) is a pure function of the history so far: a resumed run needs
-no state beside history.json and the last checkpoint, which holds weights, optimizer and dropout seeds.
+What the next epoch does is a function of the history so far (`schedule.py`): a resumed run needs no state beside
+history.json and the last checkpoint, which holds weights, optimizer and dropout seeds.
 """
 
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from fer_edge.devices.errors import RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.devices.machine import describe_machine, versions
-from fer_edge.train.batches import TrainingBatches, class_weights, fit_and_val_rows
+from fer_edge.train.batches import TrainingBatches, fit_and_val_rows, fit_part
 from fer_edge.train.curves import draw_curves
 from fer_edge.train.dataset import Dataset
-from fer_edge.train.models import build_model
-from fer_edge.train.recipes import Recipe, cosine_rate
+from fer_edge.train.models import load_network, of_recipe, penalized
+from fer_edge.train.objective import compiled
+from fer_edge.train.recipe import AnyRecipe, EnsembleRecipe, Recipe
 from fer_edge.train.run_folder import Epoch, RunFolder
+from fer_edge.train.schedule import best_epoch, next_rate
 from fer_edge.train.stopping import ctrl_c_between_batches
+from fer_edge.train.targets import targets, truth
+from fer_edge.train.zoo import MODELS
 
 OnBatch = Callable[[int, int, int, dict[str, float]], None]
 """Called after each batch with 1-based epoch, batches done, batches in all, and the running figures."""
 OnEpoch = Callable[[Epoch], None]
-
-
-def best_epoch(history: list[Epoch], choose: str) -> int:
-    """1-based number of the best epoch by validation; the earliest of equals."""
-    values = [epoch[choose] if choose == "val_accuracy" else -epoch[choose] for epoch in history]
-    return int(np.argmax(values)) + 1
-
-
-def next_rate(recipe: Recipe, history: list[Epoch]) -> float | None:
-    """Learning rate of the next epoch, or None when training is over. Depends on recipe and history alone."""
-    if len(history) >= recipe.epochs:
-        return None
-    since_best = len(history) - best_epoch(history, recipe.choose) if history else 0
-    if recipe.stop_patience and since_best >= recipe.stop_patience:
-        return None
-    if recipe.schedule == "cosine":
-        return cosine_rate(recipe, len(history))
-    rate, best, waited = recipe.learning_rate, float("inf"), 0
-    for epoch in history:
-        if epoch["val_loss"] < best:
-            best, waited = epoch["val_loss"], 0
-        else:
-            waited += 1
-        if waited >= recipe.plateau_patience:
-            rate, waited = rate * recipe.plateau_factor, 0
-    return rate
+Pairs = tuple[NDArray, NDArray]
 
 
 def train(
     data: Dataset,
-    recipe: Recipe,
+    recipe: AnyRecipe,
     folder: Path,
     *,
     resume: bool = False,
@@ -72,16 +50,20 @@ def train(
         folder: the run's folder, new unless `resume`.
         resume: continue after the last finished epoch; a finished run is returned as it is.
         on_batch: progress.
-        on_epoch: each finished epoch's figures.
+        on_epoch: each finished epoch's figures. A model without epochs has one.
 
     Raises:
         RunError: the folder holds a run (without `resume`), or none (with it), or one on other data.
+        DataError: the recipe asks for FER+ votes and the data has none.
     """
     run = RunFolder(folder)
     if resume:
         recipe = _check_same_data(run, data)
     else:
-        environment = {**describe_machine(), "versions": versions("fer-edge", "keras", "tensorflow", "numpy")}
+        if isinstance(recipe, Recipe):
+            targets(data, data.rows("train")[:1], recipe)  # votes that are not there are said before the folder is made
+        environment = describe_machine()
+        environment["versions"] = versions("fer-edge", "keras", keras.backend.backend(), "numpy", "scikit-learn")
         about = {"data_sha256": data.sha256, "data_source": data.source}
         run.create(recipe, about | ({"data_path": str(data.folder)} if data.folder else {}), environment)
     with run.alone(), ctrl_c_between_batches() as check_stop:
@@ -91,25 +73,39 @@ def train(
             if on_batch is not None:
                 on_batch(epoch, done, total, logs)
 
-        return _train(data, recipe, run, batch_done, on_epoch)
+        if run.is_finished() and run.history():
+            return run.history()
+        if isinstance(recipe, Recipe):
+            return _fit_network(data, recipe, run, batch_done, on_epoch)
+        return _fit_at_once(data, recipe, run, on_epoch)
 
 
-def _train(data: Dataset, recipe: Recipe, run: RunFolder, on_batch: OnBatch, on_epoch: OnEpoch | None) -> list[Epoch]:
+def _fit_at_once(data: Dataset, recipe: AnyRecipe, run: RunFolder, on_epoch: OnEpoch | None) -> list[Epoch]:
+    """What has no epochs: a run of one."""
+    if isinstance(recipe, EnsembleRecipe):
+        from fer_edge.train.ensemble import average_members as fit
+    else:
+        from fer_edge.train.classical import fit_classical as fit  # type: ignore[assignment]
+    history = [fit(data, recipe, run)]  # type: ignore[arg-type]
+    run.record(history, set())
+    if on_epoch is not None:
+        on_epoch(history[0])
+    return history
+
+
+def _fit_network(
+    data: Dataset, recipe: Recipe, run: RunFolder, on_batch: OnBatch, on_epoch: OnEpoch | None
+) -> list[Epoch]:
     history = run.history()
-    if run.model.is_file():
-        return history
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
     try:
-        fit_rows, val_rows = fit_and_val_rows(data, recipe.val_fraction, recipe.seed)
-        batches = TrainingBatches(data, fit_rows, recipe)
-        val = _pairs(data, val_rows)
-        model = _compiled(recipe) if not history else _restored(run.checkpoint(len(history)))
-        weights = class_weights(data.labels[fit_rows]) if recipe.class_weights else None
+        batches, val = batches_of(data, recipe)
+        model = compiled(recipe) if not history else restored(run.checkpoint(len(history)), recipe)
         while (rate := next_rate(recipe, history)) is not None:
             batches.set_epoch(len(history))
             _seed_dropout(model, recipe.seed, len(history))
-            history.append(_one_epoch(model, batches, val, rate, len(history), weights, on_batch))
+            history.append(_one_epoch(model, batches, val, rate, len(history), on_batch))
             _save(model, run.checkpoint(len(history)))
             run.record(history, {len(history), best_epoch(history, recipe.choose)})
             if on_epoch is not None:
@@ -122,28 +118,24 @@ def _train(data: Dataset, recipe: Recipe, run: RunFolder, on_batch: OnBatch, on_
     return history
 
 
-def _check_same_data(run: RunFolder, data: Dataset) -> Recipe:
+def batches_of(data: Dataset, recipe: Recipe, shard: tuple[int, int] = (0, 1)) -> tuple[TrainingBatches, Pairs]:
+    """The batches to fit on, and faces (N, 48, 48, 1) uint8 with their targets to validate on."""
+    fit_rows, val_rows = fit_and_val_rows(data, recipe.val_fraction, recipe.seed)
+    fit_rows = fit_part(data, fit_rows, recipe.train_fraction, recipe.seed)
+    if MODELS[recipe.model].kind == "autoencoder":
+        faces = np.asarray(data.faces[val_rows])[..., None]
+        return TrainingBatches(data, fit_rows, None, recipe, shard), (faces, faces.astype(np.float32) / 255)
+    fit_rows, wanted = targets(data, fit_rows, recipe)
+    val_rows, labels = truth(data, val_rows, recipe)
+    val = np.asarray(data.faces[val_rows])[..., None], keras.utils.to_categorical(labels, recipe.class_count)
+    return TrainingBatches(data, fit_rows, wanted, recipe, shard), val
+
+
+def _check_same_data(run: RunFolder, data: Dataset) -> AnyRecipe:
     stored = run.about()["data_sha256"]
     if stored != data.sha256:
         raise RunError(f"{run.path} was trained on data {stored[:12]}, not {data.sha256[:12]}; give the same --data")
     return run.recipe()
-
-
-def _compiled(recipe: Recipe) -> keras.Model:
-    model = build_model(recipe.model)
-    optimizer: Any
-    if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
-        )
-    else:
-        optimizer = keras.optimizers.Adam(recipe.learning_rate, weight_decay=recipe.weight_decay or None)
-    if recipe.weight_decay:
-        # Decay is for the kernels; on a bias or a batch norm's scale it only shifts what the data asks for.
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer, loss, metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
-    return model
 
 
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
@@ -153,25 +145,20 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign([(1000 * seed + index) % 2**32, epoch])
 
 
-def _restored(checkpoint: Path) -> keras.Model:
+def restored(checkpoint: Path, recipe: Recipe) -> keras.Model:
+    """The network and its optimizer as they were after an epoch.
+
+    Raises:
+        RunError: the checkpoint is damaged.
+    """
     try:
-        return keras.models.load_model(checkpoint)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RunError(f"checkpoint {checkpoint} cannot be read ({error}); start again in another --out") from error
-
-
-def _pairs(data: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(data.faces[rows])[..., None], keras.utils.to_categorical(data.labels[rows], 7)
+        return penalized(load_network(checkpoint, with_optimizer=True), recipe.l2)
+    except RunError as error:
+        raise RunError(f"checkpoint {error}; start again in another --out") from error
 
 
 def _one_epoch(
-    model: keras.Model,
-    batches: TrainingBatches,
-    val: tuple[np.ndarray, np.ndarray],
-    rate: float,
-    done: int,
-    weights: dict[int, float] | None,
-    on_batch: OnBatch,
+    model: keras.Model, batches: TrainingBatches, val: Pairs, rate: float, done: int, on_batch: OnBatch
 ) -> Epoch:
     model.optimizer.learning_rate = rate
     total = len(batches)
@@ -180,19 +167,13 @@ def _one_epoch(
     )
     start = time.perf_counter()
     # Keras shuffles a PyDataset's batches unless told not to; ours are shuffled already, by (seed, epoch).
-    logs = model.fit(batches, epochs=1, shuffle=False, class_weight=weights, callbacks=[progress], verbose=0).history
-    val_loss, val_accuracy = model.evaluate(*val, batch_size=256, verbose=0)
-    if not np.isfinite([logs["loss"][0], val_loss]).all():
+    logs = model.fit(batches, epochs=1, shuffle=False, callbacks=[progress], verbose=0).history
+    judged = model.evaluate(*val, batch_size=256, verbose=0, return_dict=True)
+    figures = {name: float(values[0]) for name, values in logs.items()}
+    figures |= {f"val_{name}": float(value) for name, value in judged.items()}
+    if not np.isfinite([figures["loss"], figures["val_loss"]]).all():
         raise RunError(f"the loss of epoch {done + 1} is not a number: training diverged; lower --learning-rate")
-    return {
-        "epoch": done + 1,
-        "learning_rate": rate,
-        "seconds": round(time.perf_counter() - start, 1),
-        "loss": float(logs["loss"][0]),
-        "accuracy": float(logs["accuracy"][0]),
-        "val_loss": float(val_loss),
-        "val_accuracy": float(val_accuracy),
-    }
+    return {"epoch": done + 1, "learning_rate": rate, "seconds": round(time.perf_counter() - start, 1), **figures}
 
 
 def _save(model: keras.Model, path: Path) -> None:
@@ -202,11 +183,10 @@ def _save(model: keras.Model, path: Path) -> None:
 
 def _save_final(recipe: Recipe, checkpoint: Path, path: Path) -> None:
     """The best epoch's weights in a float32 network: mixed precision is for training, not for what is converted."""
-    weights = _restored(checkpoint).get_weights()
+    weights = restored(checkpoint, recipe).get_weights()
     keras.mixed_precision.set_global_policy("float32")
-    model = build_model(recipe.model)
-    trained = [w.shape for w in model.get_weights()]
-    if [w.shape for w in weights] != trained:
+    model = of_recipe(recipe, pretrained=False)
+    if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
         raise RunError(f"checkpoint {checkpoint} does not hold the network {recipe.model!r}")
     model.set_weights(weights)
     _save(model, path)

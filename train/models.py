@@ -1,57 +1,82 @@
-"""The networks, built by name. Raw pixels 0..255 in, seven logits out; rescaling is inside the graph.
+"""The networks, built by name. Raw pixels 0..255 in, logits out; rescaling is inside the graph."""
 
-Only shapes and layers that XNNPACK takes in int8: no average pooling but the global one, which becomes MEAN.
-"""
+import zipfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 
 import keras
 from keras import layers
 
 from fer_edge.devices.errors import RunError
-from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE
+from fer_edge.edge_runtime.vocabulary import FACE_SIDE
+from fer_edge.train.net_layers import NetOptions
+from fer_edge.train.recipe import Recipe
+from fer_edge.train.zoo import MODELS
+
+Body = Callable[[keras.KerasTensor, NetOptions], keras.KerasTensor]
 
 
-def _conv(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
-    x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)  # batch norm brings the bias
-    # Keras's 0.99 lags behind the weights at the rates used here: validation then measures the lag, not the network.
-    x = layers.BatchNormalization(momentum=0.9)(x)
-    return layers.ReLU()(x)
+def build_model(
+    name: str, options: NetOptions | None = None, *, standardize: bool = False, l2: float = 0.0
+) -> keras.Model:
+    """A new network: (N, 48, 48, 1) pixels 0..255 to (N, classes) logits, under the current dtype policy.
 
-
-def _head(x: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
-    x = layers.Dense(256, activation="relu")(x)
-    x = layers.Dropout(dropout)(x)
-    return layers.Dense(len(EMOTIONS), dtype="float32", name="logits")(x)
-
-
-def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Four blocks of convolution, batch norm, pooling and dropout 0.2 with 32, 64, 128, 256 filters; dense 256."""
-    for filters in (32, 64, 128, 256):
-        x = layers.MaxPooling2D()(_conv(x, filters))
-        x = layers.Dropout(0.2)(x)
-    return _head(layers.Flatten()(x), 0.2)
-
-
-def _cnn_edge(x: keras.KerasTensor) -> keras.KerasTensor:
-    """A stem of 32, then pairs of 64, 128, 256 and global pooling: 1.23 M parameters, 95 M multiply-adds."""
-    x = layers.MaxPooling2D()(_conv(x, 32))
-    for filters in (64, 128):
-        x = layers.MaxPooling2D()(_conv(_conv(x, filters), filters))
-        x = layers.Dropout(0.1)(x)
-    x = layers.GlobalAveragePooling2D()(_conv(_conv(x, 256), 256))
-    return _head(layers.Dropout(0.3)(x), 0.3)
-
-
-_BODIES = {"cnn": _cnn, "cnn-edge": _cnn_edge}
-
-
-def build_model(name: str) -> keras.Model:
-    """A new, untrained network: (N, 48, 48, 1) pixels 0..255 to (N, 7) logits, under the current dtype policy.
+    The autoencoder gives (N, 48, 48, 1) grays 0..1 in their place.
 
     Raises:
-        RunError: the name is unknown.
+        RunError: the name is unknown or is no network's, or its weights cannot be had.
     """
-    if name not in _BODIES:
-        raise RunError(f"unknown model {name!r}; choose one of {', '.join(_BODIES)}")
     pixels = keras.Input((FACE_SIDE, FACE_SIDE, 1), name="pixels")
-    logits = _BODIES[name](layers.Rescaling(1.0 / 255, name="rescale")(pixels))
-    return keras.Model(pixels, logits, name=name.replace("-", "_"))
+    x = layers.Rescaling(1.0 / 255, name="rescale")(pixels)
+    if standardize:
+        # Nothing is learned here: mean 0 and deviation 1 by the face's own pixels, in float32.
+        x = layers.LayerNormalization(
+            axis=(1, 2, 3), center=False, scale=False, epsilon=1e-6, dtype="float32", name="standardize"
+        )(x)
+    model = keras.Model(pixels, _body(name)(x, options or NetOptions()), name=name.replace("-", "_"))
+    return penalized(model, l2)
+
+
+def of_recipe(recipe: Recipe, *, pretrained: bool = True) -> keras.Model:
+    """The network of a recipe; without `pretrained` its weights are random, to be set by the caller."""
+    weights = recipe.weights if pretrained and recipe.weights not in (None, "none") else None
+    options = NetOptions(recipe.class_count, recipe.dropout, recipe.image_side, weights, _trainable(recipe))
+    return build_model(recipe.model, options, standardize=recipe.standardize, l2=recipe.l2)
+
+
+def penalized(model: keras.Model, l2: float) -> keras.Model:
+    """The same network with a penalty on its kernels in its loss; a network read from a file has lost it."""
+    if l2:
+        for variable in model.trainable_variables:
+            if variable.name.endswith("kernel"):
+                variable.regularizer = keras.regularizers.L2(l2)
+    return model
+
+
+def load_network(path: Path, *, with_optimizer: bool = False) -> keras.Model:
+    """Read a network that `fer-edge train` wrote.
+
+    Raises:
+        RunError: the file is damaged or is no Keras model.
+    """
+    import_module("fer_edge.train.net_sequence")  # registers the layers that Keras does not have
+    try:
+        return keras.models.load_model(path, compile=with_optimizer)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} cannot be read as a Keras model ({str(error).splitlines()[0][:200]})") from error
+
+
+def _trainable(recipe: Recipe) -> float | None:
+    from fer_edge.train.net_resnet import TRAINABLE
+
+    if recipe.trainable is not None:
+        return recipe.trainable
+    return 1.0 if recipe.weights in (None, "none") else TRAINABLE
+
+
+def _body(name: str) -> Body:
+    if name not in MODELS or MODELS[name].kind not in ("keras", "autoencoder"):
+        known = [entry.name for entry in MODELS.values() if entry.kind in ("keras", "autoencoder")]
+        raise RunError(f"unknown model {name!r}; choose one of {', '.join(known)}")
+    return getattr(import_module(f"fer_edge.train.{MODELS[name].module}"), name.replace("-", "_"))

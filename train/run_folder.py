@@ -2,6 +2,8 @@
 
     recipe.json  environment.json  history.json  curves.png  model.keras  checkpoints/epoch-NNN.keras
 
+A scikit-learn model is model.joblib, and has neither curves nor checkpoints.
+
 An epoch counts once it stands in history.json; its checkpoint is written before that, so a kill at any moment leaves a
 folder that `resume` continues. Imports neither Keras nor TensorFlow, so that other commands can read a run quickly.
 """
@@ -16,11 +18,15 @@ from typing import Any
 
 from fer_edge.devices.errors import RunError
 from fer_edge.devices.files import sha256_of, write_json
-from fer_edge.train.recipes import Recipe
+from fer_edge.train.recipe import AnyRecipe, ClassicalRecipe, EnsembleRecipe, Recipe
+from fer_edge.train.zoo import MODELS
 
 SCHEMA = 1
 Epoch = dict[str, float]
-"""One epoch's figures: epoch (1-based), learning_rate, seconds, loss, accuracy, val_loss, val_accuracy."""
+"""One epoch's figures: epoch (1-based), learning_rate, seconds, loss, accuracy, val_loss, val_accuracy.
+
+A model without epochs has one without a rate; an autoencoder has no accuracy, and an ensemble nothing but validation's.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,20 +37,24 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The finished network, float32, ready to convert."""
-        return self.path / "model.keras"
+        """The finished model; a network is float32 and ready to convert."""
+        return self.path / ("model.joblib" if MODELS[self.recipe().model].kind == "sklearn" else "model.keras")
+
+    def is_finished(self) -> bool:
+        """Whether the training has come to its end."""
+        return self.model.is_file()
 
     def checkpoint(self, epoch: int) -> Path:
         """The whole training state after a 1-based epoch."""
         return self.path / "checkpoints" / f"epoch-{epoch:03d}.keras"
 
-    def create(self, recipe: Recipe, data: dict[str, str], environment: dict[str, Any]) -> None:
+    def create(self, recipe: AnyRecipe, data: dict[str, str], environment: dict[str, Any]) -> None:
         """Start a run; `data` says what it is trained on: data_sha256, data_source and, where known, data_path.
 
         Raises:
             RunError: a run is there already.
         """
-        if (self.path / "recipe.json").exists() or self.model.exists():
+        if any((self.path / name).exists() for name in ("recipe.json", "model.keras", "model.joblib")):
             raise RunError(f"{self.path} holds a run already; continue it with --resume, or choose another --out")
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(self.path / "environment.json", environment)
@@ -79,9 +89,17 @@ class RunFolder:
             raise RunError(f"{self.path} is a run of schema {about.get('schema')!r}, expected {SCHEMA}")
         return about
 
-    def recipe(self) -> Recipe:
-        """The recipe that the run was started with."""
-        return Recipe.from_json(self.about()["recipe"])
+    def recipe(self) -> AnyRecipe:
+        """The recipe that the run was started with.
+
+        Raises:
+            RunError: it is of a model or has keys that this version does not know.
+        """
+        values = self.about()["recipe"]
+        kind = MODELS[values["model"]].kind if values.get("model") in MODELS else None
+        if kind is None:
+            raise RunError(f"{self.path} is a run of model {values.get('model')!r}, which this version does not know")
+        return {"sklearn": ClassicalRecipe, "ensemble": EnsembleRecipe}.get(kind, Recipe).from_json(values)
 
     def history(self) -> list[Epoch]:
         """The finished epochs, oldest first."""
@@ -103,10 +121,21 @@ class RunFolder:
         self.about()
         if not self.model.is_file():
             raise RunError(
-                f"{self.path} is not finished (no model.keras); "
+                f"{self.path} is not finished (no {self.model.name}); "
                 f"run: fer-edge train --data CACHE --resume --out {self.path}"
             )
         return self.model
+
+    def network(self) -> Path:
+        """Path of the final network.
+
+        Raises:
+            RunError: the run was not finished, or its model is none that names emotions by layers.
+        """
+        path, name = self.finished_model(), self.recipe().model
+        if MODELS[name].kind not in ("keras", "ensemble"):
+            raise RunError(f"{self.path} is a {name}, which cannot be converted; convert takes networks with logits")
+        return path
 
     def identity(self) -> str:
         """A short id of the finished run: the hash of its final model."""

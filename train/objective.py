@@ -1,0 +1,48 @@
+"""The network ready to be fitted: optimizer, loss and metric, as the recipe asks."""
+
+from typing import Any
+
+import keras
+
+from fer_edge.train.models import of_recipe
+from fer_edge.train.recipe import Recipe
+from fer_edge.train.zoo import MODELS
+
+
+def compiled(recipe: Recipe) -> keras.Model:
+    """A new, compiled network.
+
+    Raises:
+        RunError: the recipe's weights cannot be had.
+    """
+    model = of_recipe(recipe)
+    optimizer = _optimizer(recipe)
+    if MODELS[recipe.model].kind == "autoencoder":
+        model.compile(optimizer, keras.losses.MeanSquaredError())
+    else:
+        model.compile(optimizer, _loss(recipe), metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
+    return model
+
+
+def _optimizer(recipe: Recipe) -> Any:
+    decay = recipe.weight_decay or None
+    optimizer: Any
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    elif recipe.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
+    else:
+        optimizer = keras.optimizers.Adam(recipe.learning_rate, weight_decay=decay)
+    if recipe.weight_decay:
+        # Decay is for the kernels; on a bias or a batch norm's scale it only shifts what the data asks for.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _loss(recipe: Recipe) -> keras.losses.Loss:
+    if recipe.loss == "focal":
+        # Lin et al. 2017; alpha 1, since `class_weights` is what balances the emotions here.
+        return keras.losses.CategoricalFocalCrossentropy(
+            alpha=1.0, gamma=recipe.focal_gamma, from_logits=True, label_smoothing=recipe.label_smoothing
+        )
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)

@@ -1,0 +1,182 @@
+"""How a network is trained, as a value: loads, validates and prints without Keras.
+
+Every field carries its limits and a line of help, so that the command line, a sweep and a run folder cannot differ.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self, get_args, get_type_hints
+
+from fer_edge.devices.errors import RunError
+
+LABELS = ("fer2013", "votes", "votes-8")
+
+
+def _number(default: float | None, low: float, high: float, says: str) -> Any:
+    """A field from `low` to `high`; a default of None means that it may be left to the network."""
+    return dataclasses.field(default=default, metadata={"range": (low, high), "help": says})
+
+
+def _choice(default: str, allowed: tuple[str, ...], says: str) -> Any:
+    return dataclasses.field(default=default, metadata={"choices": allowed, "help": says})
+
+
+def _other(default: Any, says: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": says})
+
+
+class RecipeJson:
+    """What every kind of recipe does with JSON and with its limits. Holds nothing."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            _check(field, getattr(self, field.name))
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that `from_json` takes back."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The recipe of a run folder.
+
+        Raises:
+            RunError: a key that this version does not know, or a value out of range.
+        """
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})  # type: ignore[arg-type]
+        if unknown:
+            raise RunError(f"recipe has unknown keys: {', '.join(unknown)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class Recipe(RecipeJson):
+    """Everything that decides the training of a network besides the data.
+
+    `schedule` "plateau" multiplies the rate by `plateau_factor` after `plateau_patience` epochs without a lower
+    validation loss; "cosine" falls from `learning_rate` to 1% of it over `epochs`; both after `warmup_epochs`.
+    """
+
+    model: str
+    epochs: int = _number(50, 1, 10_000, "at most this many epochs")
+    batch_size: int = _number(32, 1, 8192, "images a step")
+    optimizer: str = _choice("adam", ("adam", "adamw", "sgd"), "how the weights are moved; sgd has Nesterov momentum")
+    learning_rate: float = _number(1e-3, 1e-9, 10, "learning rate at the start, after the warm-up")
+    weight_decay: float = _number(0.0, 0, 1, "decoupled decay of kernels, a step")
+    l2: float = _number(0.0, 0, 1, "penalty on squared kernels, in the loss")
+    schedule: str = _choice("plateau", ("plateau", "cosine", "constant"), "how the rate falls")
+    warmup_epochs: int = _number(0, 0, 10_000, "epochs in which the rate rises")
+    plateau_factor: float = _number(0.5, 0.01, 1, "what the rate is multiplied with on a plateau")
+    plateau_patience: int = _number(3, 1, 10_000, "epochs that make a plateau")
+    stop_patience: int = _number(7, 0, 10_000, "epochs without a better one before stopping; 0: never")
+    choose: str = _choice("val_loss", ("val_loss", "val_accuracy", "last"), "which epoch is kept")
+    loss: str = _choice("cross-entropy", ("cross-entropy", "focal"), "what is minimized")
+    focal_gamma: float = _number(2.0, 0, 10, "how much focal loss leaves easy images alone")
+    label_smoothing: float = _number(0.0, 0, 0.9, "share of the target that is spread over all emotions")
+    class_weights: bool = _other(False, "weigh rare emotions more")
+    oversample: bool = _other(False, "repeat rare emotions until all have as many images")
+    mixup: float = _number(0.0, 0, 10, "alpha of MixUp; 0: none")
+    labels: str = _choice("fer2013", LABELS, "FER-2013's labels, or FER+ votes over seven or eight emotions")
+    vote_share: float = _number(1.0, 0, 1, "share of the votes in the target, the rest is FER-2013's label")
+    mixed_precision: bool = _other(False, "compute in bfloat16, keep weights in float32")
+    rotation_deg: float = _number(15.0, 0, 180, "rotation either way, degrees")
+    shift: float = _number(0.1, 0, 0.9, "shift either way, of the side")
+    zoom: float = _number(0.1, 0, 0.9, "zoom either way, of 1")
+    shear: float = _number(0.0, 0, 0.9, "shear either way, of the side")
+    flip: bool = _other(True, "mirror half of the faces")
+    contrast: float = _number(0.0, 0, 0.9, "contrast and brightness either way, of 1")
+    erase: float = _number(0.0, 0, 0.9, "largest erased rectangle, of the side; half of the faces get one")
+    standardize: bool = _other(False, "each face to mean 0 and deviation 1, inside the network")
+    dropout: float | None = _number(None, 0, 0.95, "all dropout rates; by default the network's own")
+    image_side: int | None = _number(None, 32, 512, "side to which faces are enlarged inside the network")
+    weights: str | None = _other(None, "of the backbone: none, imagenet, or a file")
+    trainable: float | None = _number(None, 0, 1, "share of the backbone's layers, from the top, that are trained")
+    train_fraction: float = _number(1.0, 0.001, 1, "part of the images to fit on, stratified")
+    val_fraction: float = _number(0.1, 0.01, 0.5, "part of Training kept for validation")
+    seed: int = _number(0, 0, 2**32 - 1, "of weights, validation split, augmentation and dropout")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_epochs >= max(2, self.epochs + 1):
+            raise RunError(f"warmup_epochs {self.warmup_epochs} is more than epochs {self.epochs}")
+
+    @property
+    def class_count(self) -> int:
+        """Logits of the network: 8 with FER+'s contempt, else 7."""
+        return 8 if self.labels == "votes-8" else 7
+
+
+@dataclass(frozen=True)
+class ClassicalRecipe(RecipeJson):
+    """Everything that decides the fitting of a scikit-learn model besides the data."""
+
+    model: str
+    components: int = _number(300, 1, 2304, "logreg: principal components kept")
+    iterations: int = _number(2000, 1, 1_000_000, "logreg: at most this many steps of lbfgs")
+    tolerance: float = _number(1e-3, 1e-9, 1, "logreg: when lbfgs stops")
+    inverse_penalty: float = _number(1.0, 1e-9, 1e9, "logreg: scikit-learn's C")
+    trees: int = _number(100, 1, 100_000, "random-forest: trees")
+    depth: int | None = _number(None, 1, 10_000, "random-forest: deepest a tree may grow; by default unbounded")
+    class_weights: bool = _other(False, "weigh rare emotions more")
+    train_fraction: float = _number(1.0, 0.001, 1, "part of the images to fit on, stratified")
+    val_fraction: float = _number(0.1, 0.01, 0.5, "part of Training kept for validation")
+    seed: int = _number(0, 0, 2**32 - 1, "of the validation split and of the model")
+    choose = "last"
+
+
+@dataclass(frozen=True)
+class EnsembleRecipe(RecipeJson):
+    """Finished runs whose logits are averaged. `members` are their folders; their weights are copied."""
+
+    model: str = "ensemble"
+    members: tuple[str, ...] = _other((), "run folders")
+    val_fraction: float = _number(0.1, 0.01, 0.5, "part of Training kept for validation")
+    seed: int = _number(0, 0, 2**32 - 1, "of the validation split")
+    choose = "last"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.members) < 2:
+            raise RunError(f"an ensemble needs two members or more, got {len(self.members)}; give --members RUN,RUN")
+
+
+AnyRecipe = Recipe | ClassicalRecipe | EnsembleRecipe
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    name, about = field.name, field.metadata
+    if value is None and field.default is None:
+        return
+    if "range" in about:
+        low, high = about["range"]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise RunError(f"{name} {value} is outside {low}..{high}")
+    if "choices" in about and value not in about["choices"]:
+        raise RunError(f"{name} {value!r} is unknown; choose one of {', '.join(about['choices'])}")
+    if isinstance(field.default, bool) and not isinstance(value, bool):
+        raise RunError(f"{name} {value!r} is neither true nor false")
+
+
+def parse_value(kind: type, name: str, text: str) -> Any:
+    """The value of a recipe's field out of text, as `--set NAME=VALUE` has it.
+
+    Raises:
+        RunError: the recipe has no such field, or the text is not of its type.
+    """
+    hints = get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind) if f.name != "model"]
+    if name not in names:
+        raise RunError(f"the recipe has no {name!r}; it has {', '.join(names)}")
+    kinds = get_args(hints[name]) or (hints[name],)
+    if text.lower() == "none" and type(None) in kinds and name != "weights":
+        return None
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    try:
+        if bool in kinds:
+            return words[text.lower()]
+        return (int if int in kinds else float if float in kinds else str)(text)
+    except (KeyError, ValueError):
+        wanted = "true or false" if bool in kinds else "a whole number" if int in kinds else "a number"
+        raise RunError(f"{name} {text!r} is not {wanted}") from None

@@ -1,0 +1,53 @@
+"""What the next epoch does, as a pure function of recipe and history: a resumed run needs no other state."""
+
+import math
+from collections.abc import Sequence
+
+from fer_edge.train.recipe import Recipe
+from fer_edge.train.run_folder import Epoch
+
+COSINE_FLOOR = 0.01
+
+
+def best_epoch(history: Sequence[Epoch], choose: str) -> int:
+    """1-based number of the epoch that is kept: the best by validation, the earliest of equals, or the last."""
+    if choose == "last":
+        return len(history)
+    sign = 1 if choose == "val_accuracy" else -1
+    values = [sign * epoch[choose] for epoch in history]
+    return values.index(max(values)) + 1
+
+
+def next_rate(recipe: Recipe, history: Sequence[Epoch]) -> float | None:
+    """Learning rate of the next epoch, or None when training is over."""
+    done = len(history)
+    if done >= recipe.epochs:
+        return None
+    watched = "val_loss" if recipe.choose == "last" else recipe.choose
+    if recipe.stop_patience and history and done - best_epoch(history, watched) >= recipe.stop_patience:
+        return None
+    if done < recipe.warmup_epochs:
+        return recipe.learning_rate * (done + 1) / (recipe.warmup_epochs + 1)
+    if recipe.schedule == "cosine":
+        return _cosine(recipe, done)
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return _plateau(recipe, history[recipe.warmup_epochs :])
+
+
+def _cosine(recipe: Recipe, done: int) -> float:
+    """Half a cosine (Loshchilov and Hutter 2017), down to COSINE_FLOOR of the rate."""
+    part = (done - recipe.warmup_epochs) / max(1, recipe.epochs - recipe.warmup_epochs)
+    return recipe.learning_rate * (COSINE_FLOOR + (1 - COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * part)))
+
+
+def _plateau(recipe: Recipe, history: Sequence[Epoch]) -> float:
+    rate, best, waited = recipe.learning_rate, float("inf"), 0
+    for epoch in history:
+        if epoch["val_loss"] < best:
+            best, waited = epoch["val_loss"], 0
+        else:
+            waited += 1
+        if waited >= recipe.plateau_patience:
+            rate, waited = rate * recipe.plateau_factor, 0
+    return rate
