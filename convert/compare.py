@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.convert.fit_rows import FitRows, choose_fit_rows
-from fer_edge.convert.judge_confidence import BINS, Halves, judge_confidence
 from fer_edge.convert.robustness import Infer, judge_robustness
 from fer_edge.convert.score import Step, check_margin, report
 from fer_edge.devices.errors import EngineError
@@ -17,6 +16,7 @@ from fer_edge.edge_runtime.bundle import Bundle, Variant
 from fer_edge.edge_runtime.engines import infer_all, is_installed, start
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, Precision, softmax
 from fer_edge.train.dataset import Dataset
+from fer_edge.train.judge_confidence import BINS, Halves, judge_confidence
 from fer_edge.train.run_folder import RunFolder
 
 MOST_FLIPPED = 100

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fer_edge.convert.emulate import Emulation
 from fer_edge.convert.float_graph import FloatGraph
-from fer_edge.convert.intervals import RESAMPLES
 from fer_edge.convert.judge_logits import kl_by_image
 from fer_edge.convert.scheme import Floats, Part, Scheme
+from fer_edge.train.intervals import RESAMPLES
 
 Interval = tuple[float, float]
 _ERROR = 0.05

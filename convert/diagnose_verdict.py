@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.convert.diagnose_trials import Judge, Outcome, larger
-from fer_edge.convert.intervals import wilson
+from fer_edge.train.intervals import wilson
 
 HEALTHY_AGREEMENT = 0.97
 LEAST_SHARE = 0.5

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.convert.intervals import (
+from fer_edge.convert.judge_logits import by_image
+from fer_edge.devices.errors import ConversionError
+from fer_edge.edge_runtime.vocabulary import EMOTIONS
+from fer_edge.train.intervals import (
     drop_bound_pp,
     mcnemar_exact,
     paired_bootstrap_drop_pp,
     score_interval_pp,
     wilson,
 )
-from fer_edge.convert.judge_classes import by_class
-from fer_edge.convert.judge_logits import by_image
-from fer_edge.devices.errors import ConversionError
-from fer_edge.edge_runtime.vocabulary import EMOTIONS
+from fer_edge.train.judge_classes import by_class
 
 
 class Verdict(StrEnum):

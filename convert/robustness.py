@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fer_edge.convert.judge import difference
 from fer_edge.convert.judge_logits import kl_by_image
-from fer_edge.train.degrade import darkened, defocused
+from fer_edge.train.degrade import darkened, defocused, noisy
 
 NOISES = (0.05, 0.1, 0.2)
 """Standard deviation of Gaussian noise, of the full range of 255 grays."""
@@ -39,12 +39,6 @@ CONDITIONS = (
     *(Condition("blur", level, f"blur, sigma {level:g} px") for level in SIGMAS_PX),
     *(Condition("dark", level, f"{level:.0%} of the light") for level in EXPOSURES),
 )
-
-
-def noisy(faces: Faces, level: float, rng: np.random.Generator) -> Faces:
-    """Each face with Gaussian noise of `level` times 255 grays, rounded to whole grays and cut off at 0 and 255."""
-    off = rng.standard_normal(faces.shape, dtype=np.float32) * np.float32(level * 255)
-    return np.clip(np.rint(faces + off), 0, 255).astype(np.uint8)
 
 
 def degraded(faces: Faces, seed: int) -> Iterator[tuple[Condition, Faces]]:

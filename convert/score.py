@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.convert.intervals import holm
 from fer_edge.convert.judge import judge
 from fer_edge.devices.errors import ConversionError
 from fer_edge.devices.machine import describe_machine, versions
 from fer_edge.edge_runtime.bundle import Bundle, Variant
 from fer_edge.edge_runtime.engines import infer_all, start
 from fer_edge.train.dataset import Dataset
+from fer_edge.train.intervals import holm
 
 REPORT_SCHEMA = 2
 LIBRARIES = (

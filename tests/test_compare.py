@@ -18,6 +18,7 @@ from fer_edge.devices.errors import ConversionError, EngineError, RunError
 from fer_edge.edge_runtime.bundle import Bundle, BundleFile, Variant
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, Precision
 from fer_edge.train.dataset import SPLITS, Dataset, build_dataset, save_dataset
+from fer_edge.train.degrade import noisy
 from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.synth import synthetic_dataset
 
@@ -297,10 +298,10 @@ def test_float_and_int8_see_the_very_same_pixels() -> None:
 def test_the_noise_has_the_spread_that_is_asked_for() -> None:
     gray = np.full((50, 48, 48), 128, np.uint8)
     for level in (0.05, 0.1):
-        bad = robustness.noisy(gray, level, np.random.default_rng(0)).astype(float)
+        bad = noisy(gray, level, np.random.default_rng(0)).astype(float)
         assert bad.std() == pytest.approx(level * 255, rel=0.01)
         assert bad.mean() == pytest.approx(128, abs=0.2)
-    assert robustness.noisy(gray, 0.2, np.random.default_rng(0)).max() == 255  # cut off, not wrapped
+    assert noisy(gray, 0.2, np.random.default_rng(0)).max() == 255  # cut off, not wrapped
 
 
 def test_a_condition_does_not_hang_on_the_others() -> None:

@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 from sklearn import metrics
 
-from fer_edge.convert.intervals import (
+from fer_edge.convert.judge import Verdict, judge, recall_by_emotion, verdict
+from fer_edge.convert.judge_logits import by_image
+from fer_edge.convert.score import check_margin, failures
+from fer_edge.devices.errors import ConversionError
+from fer_edge.edge_runtime.vocabulary import EMOTIONS
+from fer_edge.train.intervals import (
     drop_bound_pp,
     holm,
     mcnemar_exact,
@@ -16,12 +21,7 @@ from fer_edge.convert.intervals import (
     score_interval_pp,
     wilson,
 )
-from fer_edge.convert.judge import Verdict, judge, recall_by_emotion, verdict
-from fer_edge.convert.judge_classes import by_class, confusion, f1_scores
-from fer_edge.convert.judge_logits import by_image
-from fer_edge.convert.score import check_margin, failures
-from fer_edge.devices.errors import ConversionError
-from fer_edge.edge_runtime.vocabulary import EMOTIONS
+from fer_edge.train.judge_classes import by_class, confusion, f1_scores
 
 ANGRY, DISGUST, FEAR, HAPPY, NEUTRAL, SAD, SURPRISE = range(7)
 TRUE = (ANGRY, DISGUST, FEAR, HAPPY, NEUTRAL, SAD, SURPRISE, ANGRY, ANGRY, FEAR)

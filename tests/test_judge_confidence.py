@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from fer_edge.convert import judge_confidence as jc
-from fer_edge.convert.temperature import fit_temperature, log_probabilities, nll_by_image
+from fer_edge.train import judge_confidence as jc
+from fer_edge.train.temperature import fit_temperature, log_probabilities, nll_by_image
 
 Labels = NDArray[np.uint8]
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from fer_edge.convert import compare as comparing
 from fer_edge.convert.compare import Plan, compare_bundle
-from fer_edge.convert.judge_gallery import MOST_SHOWN, gray_png, pictures
+from fer_edge.convert.judge_gallery import MOST_SHOWN, pictures
 from fer_edge.convert.judge_page import headline, judgement_page, write_page
 from fer_edge.edge_runtime.bundle import Bundle, BundleFile, Variant
+from fer_edge.edge_runtime.gray_png import gray_png
 from fer_edge.edge_runtime.vocabulary import Precision
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.synth import synthetic_dataset

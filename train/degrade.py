@@ -27,6 +27,12 @@ PATHS_PX = (3, 5, 7, 9, 11, 13)
 ANGLES_DEG = (0, 45, 90, 135)
 
 
+def noisy(faces: Faces, level: float, rng: np.random.Generator) -> Faces:
+    """Each face with Gaussian noise of `level` times 255 grays, rounded to whole grays and cut off at 0 and 255."""
+    off = rng.standard_normal(faces.shape, dtype=np.float32) * np.float32(level * 255)
+    return np.clip(np.rint(faces + off), 0, 255).astype(np.uint8)
+
+
 def shrunk(faces: Faces, side_px: int) -> Faces:
     """Each face as a camera sees it whose crop is `side_px` wide, enlarged to 48 again."""
     size = (side_px, side_px)

@@ -9,7 +9,7 @@ from math import exp, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.convert.intervals import Z
+from fer_edge.train.intervals import Z
 
 LOWEST, HIGHEST = 0.01, 100.0
 """A temperature outside says that there is none: all images are named rightly, or no better than by chance."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.convert.intervals import wilson
-from fer_edge.convert.temperature import Logits, fit_temperature, log_probabilities, nll_by_image
+from fer_edge.train.intervals import wilson
+from fer_edge.train.temperature import Logits, fit_temperature, log_probabilities, nll_by_image
 
 BINS = 15
 """Of equal width, as in Guo et al. 2017; and as many of equal numbers of images."""

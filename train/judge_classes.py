@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.convert.intervals import RESAMPLES, holm, mcnemar_exact, score_interval_pp, wilson
 from fer_edge.edge_runtime.vocabulary import EMOTIONS
+from fer_edge.train.intervals import RESAMPLES, holm, mcnemar_exact, score_interval_pp, wilson
 
 K = len(EMOTIONS)
 Counts = NDArray[np.int64]
