@@ -35,8 +35,8 @@ def progress(what: str, total: float | None = None) -> Iterator[tuple["Progress"
         yield bar, bar.add_task(what, total=total)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to stdout; the first column is text, the others are figures.
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int] = (0,)) -> None:
+    """Print a table to stdout; the first column is text, or those whose numbers are given, the others are figures.
 
     Callers keep it within 80 columns: that is what a Pi is seen through.
     """
@@ -52,7 +52,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         pad_edge=False,
     )
     for at, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if at == 0 else "right", no_wrap=True)
+        drawn.add_column(column, justify="left" if at in texts else "right", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
     console = Console()
