@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Any value of the recipe; `fer-edge models show NAME` lists them."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Any value that `fer-edge models show` lists."),
 ]
 
 
