@@ -18,6 +18,7 @@ from typing import Any
 
 from fer_edge.devices.errors import RunError
 from fer_edge.devices.files import sha256_of, write_json
+from fer_edge.edge_runtime.vocabulary import EMOTIONS
 from fer_edge.train.recipe import AnyRecipe, ClassicalRecipe, EnsembleRecipe, Recipe
 from fer_edge.train.zoo import MODELS
 
@@ -130,9 +131,15 @@ class RunFolder:
         """Path of the final network.
 
         Raises:
-            RunError: the run was not finished, or its model is none that names emotions by layers.
+            RunError: the run was not finished, or its model is none that names the seven emotions by layers.
         """
-        path, name = self.finished_model(), self.recipe().model
+        path, recipe = self.finished_model(), self.recipe()
+        name = recipe.model
+        if isinstance(recipe, Recipe) and recipe.class_count != len(EMOTIONS):
+            raise RunError(
+                f"{self.path} knows FER+'s {recipe.class_count} classes, a bundle has the {len(EMOTIONS)} emotions; "
+                "train with --labels votes"
+            )
         if MODELS[name].kind not in ("keras", "ensemble"):
             raise RunError(f"{self.path} is a {name}, which cannot be converted; convert takes networks with logits")
         return path
