@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.devices.errors import RunError
+from fer_edge.devices.errors import FerEdgeError, RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.devices.machine import describe_machine, versions
 from fer_edge.train.batches import TrainingBatches, fit_and_val_rows, fit_part
@@ -60,8 +60,6 @@ def train(
     if resume:
         recipe = _check_same_data(run, data)
     else:
-        if isinstance(recipe, Recipe):
-            targets(data, data.rows("train")[:1], recipe)  # votes that are not there are said before the folder is made
         environment = describe_machine()
         environment["versions"] = versions("fer-edge", "keras", keras.backend.backend(), "numpy", "scikit-learn")
         about = {"data_sha256": data.sha256, "data_source": data.source}
@@ -75,9 +73,14 @@ def train(
 
         if run.is_finished() and run.history():
             return run.history()
-        if isinstance(recipe, Recipe):
-            return _fit_network(data, recipe, run, batch_done, on_epoch)
-        return _fit_at_once(data, recipe, run, on_epoch)
+        try:
+            if isinstance(recipe, Recipe):
+                return _fit_network(data, recipe, run, batch_done, on_epoch)
+            return _fit_at_once(data, recipe, run, on_epoch)
+        except FerEdgeError:
+            if not run.history():  # it never began: the same --out is free for the order that is put right
+                run.discard()
+            raise
 
 
 def _fit_at_once(data: Dataset, recipe: AnyRecipe, run: RunFolder, on_epoch: OnEpoch | None) -> list[Epoch]:

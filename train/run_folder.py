@@ -11,7 +11,7 @@ folder that `resume` continues. Imports neither Keras nor TensorFlow, so that ot
 import fcntl
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,14 @@ class RunFolder:
             self.path / "recipe.json",
             {"schema": SCHEMA, "recipe": recipe.to_json(), **data},
         )
+
+    def discard(self) -> None:
+        """Take back `create`, for a run that could not begin; a folder that holds anything else stays."""
+        for name in ("recipe.json", "environment.json", "history.json"):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.path / "checkpoints").rmdir()
+            self.path.rmdir()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
