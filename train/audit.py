@@ -75,12 +75,12 @@ def _in_train(data: Dataset, rows: Rows) -> Rows:
 
 def _duplicates(data: Dataset, found: Duplicates) -> dict[str, Any]:
     groups, torn, across = found.groups(), contradicting(data, found), crossing(data, found)
-    leaking = leaks(data, found)
+    leaking, sizes = leaks(data, found), [len(group) for group in groups]
     return {
         "exact_pairs": int(found.is_exact.sum()),
         "near_pairs": int((~found.is_exact).sum()),
         **_sizes(groups),
-        "group_sizes": {str(k): int(n) for k, n in zip(*np.unique([len(g) for g in groups], return_counts=True))},
+        "group_sizes": {str(k): sizes.count(k) for k in sorted(set(sizes))},
         "across_splits": {
             **_sizes(across),
             "train_images": len(leaking),

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from fer_edge.devices.errors import DataError
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
-from fer_edge.train.phash import close_pairs, perceptual_hashes
+from fer_edge.train.phash import BITS, close_pairs, perceptual_hashes
 
 Rows = NDArray[np.int64]
 Float = NDArray[np.float32]
@@ -32,10 +33,19 @@ class Rule:
 
     `distance` is the most bits of 64 in which their perceptual hashes differ; `likeness` the least correlation of
     their detail. docs/data.md has the figures that they come from.
+
+    Raises:
+        DataError: it is none of these.
     """
 
     distance: int = 12
     likeness: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.distance < BITS:
+            raise DataError(f"expected a distance of 0 to {BITS - 1} bits, got {self.distance}")
+        if not -1 <= self.likeness <= 1:
+            raise DataError(f"expected a likeness of -1 to 1, got {self.likeness:g}")
 
 
 RULE = Rule()

@@ -4,7 +4,6 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from fer_edge.devices.errors import DataError
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 
 BITS = 64
@@ -33,12 +32,7 @@ def close_pairs(hashes: NDArray[np.uint64], distance: int) -> tuple[NDArray[np.i
     """Every pair of hashes that differ in at most so many bits: pairs (P, 2), the lower first, and their bits (P,).
 
     All are compared with all, by XOR and popcount in blocks that stay in the cache: 32,000 take seconds.
-
-    Raises:
-        DataError: the distance is not 0 to 63.
     """
-    if not 0 <= distance < BITS:
-        raise DataError(f"expected a distance of 0 to {BITS - 1} bits, got {distance}")
     pairs, bits = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
     for at in range(0, len(hashes), _HASHES_AT_ONCE):
         differ = np.bitwise_count(hashes[at : at + _HASHES_AT_ONCE, None] ^ hashes[None, at:])
