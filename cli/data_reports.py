@@ -54,7 +54,7 @@ def explore(
     for split, names in missing["absent_emotions"].items():
         if names:
             print(f"{split} has no image of {', '.join(names)}")
-    print(f"{missing['constant_images']:,} images of one gray, {missing['black_images']:,} of them black")
+    print(f"{missing['constant_images']:,} images of one single gray; of those, {missing['black_images']:,} are black")
     _written(out, "explore.html", EXPLORED)
 
 

@@ -109,7 +109,7 @@ def _duplicates(made: dict[str, Any]) -> object:
         drawn = [figure(draw.sizes(repeated["group_sizes"]), "Groups by their number of images.", "Sizes of groups")]
     return section(
         "Duplicates",
-        table(["groups", "groups", "images", "beyond the first"], rows),
+        table(["kind", "groups", "images", "beyond the first"], rows),
         figures(*drawn),
         note(
             f"A group is what pairs link: {repeated['exact_pairs']:,} of exact copies, {repeated['near_pairs']:,} of "

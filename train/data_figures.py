@@ -31,7 +31,7 @@ def bars(values: Mapping[str, Mapping[str, float]], what: str, *, is_share: bool
     Args:
         values: by series, then by name; all series have the same names.
         what: the axis, with its unit.
-        is_share: figures as percent.
+        is_share: figures as percent, on an axis that ends at 100% where one comes near it.
     """
     names = list(next(iter(values.values())))
     with fs.style():
@@ -41,7 +41,8 @@ def bars(values: Mapping[str, Mapping[str, float]], what: str, *, is_share: bool
         for at, height in enumerate(fs.rows_of(axes, labels)):
             for k, series in enumerate(values.values()):
                 axes.barh(height + 0.16 - k * thick, series[names[at]], thick * 0.86, color=_SERIES[k], zorder=2)
-        axes.set_xlim(left=0, right=1 if is_share else None)
+        most = max(max(series.values()) for series in values.values())
+        axes.set_xlim(0, 1 if is_share and most > 0.5 else most * 1.3)
         axes.set_xlabel(what)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(PercentFormatter(1) if is_share else lambda value, _: f"{value:,.0f}")

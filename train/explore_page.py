@@ -64,7 +64,7 @@ def _headline(made: dict[str, Any]) -> Raw:
     constant = missing["constant_images"]
     words = [
         f"Training has {train[most]:,} images of {most} and {train[least]:,} of {least}.",
-        f"{constant:,} images are one single gray; {missing['black_images']:,} of them are black."
+        f"{constant:,} images are one single gray, {_part(missing['black_images'], constant)} of them black."
         if constant
         else "No image is one single gray.",
     ]
@@ -74,6 +74,10 @@ def _headline(made: dict[str, Any]) -> Raw:
     return verdict(
         f"{most} is {ratio:.1f} times as frequent as {least}", "warn" if ratio > 3 else "good", bullets(words)
     )
+
+
+def _part(some: int, all_: int) -> str:
+    return "all" if some == all_ else "none" if some == 0 else f"{some:,}"
 
 
 def _counts(made: dict[str, Any]) -> object:
