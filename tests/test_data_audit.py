@@ -117,7 +117,7 @@ def stamp(made: dict) -> dict:
 def test_planted_duplicates_are_found_and_nothing_else(planted: Dataset) -> None:
     found = find_duplicates(planted.faces)
     assert [group.tolist() for group in found.groups()] == [[0, 140], [1, 141, 148], [2, 9], [3, 11]]
-    assert found.pairs[found.is_exact].tolist() == [[0, 140], [2, 9], [141, 148]]
+    assert sorted(found.pairs[found.is_exact].tolist()) == [[0, 140], [2, 9], [141, 148]]
     assert (found.pairs[:, 0] < found.pairs[:, 1]).all()
     assert leaks(planted, found).tolist() == [0, 1]
     repeated = audit(planted, found)["duplicates"]

@@ -168,8 +168,8 @@ def refused(tmp_path: Path, cache: Path) -> dict[str, tuple[dict[str, Any], type
 
 @pytest.mark.parametrize(
     "case",
-    ["nothing asked for", "unfinished", "another model", "no run", "percentile 100", "percentile 0", "damaged", "a rule",
-     "occupied", "not ours"],
+    ["nothing asked for", "unfinished", "another model", "no run", "percentile 100", "percentile 0", "damaged",
+     "a rule", "occupied", "not ours"],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_a_sentence(tmp_path: Path, cache: Path, case: str) -> None:
     options, error, sentence = refused(tmp_path, cache)[case]
