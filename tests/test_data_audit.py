@@ -120,6 +120,7 @@ def test_planted_duplicates_are_found_and_nothing_else(planted: Dataset) -> None
     assert sorted(found.pairs[found.is_exact].tolist()) == [[0, 140], [2, 9], [141, 148]]
     assert (found.pairs[:, 0] < found.pairs[:, 1]).all()
     assert leaks(planted, found).tolist() == [0, 1]
+    assert found.tried.sum() == found.tried[:, 7:].sum() == (~found.is_exact).sum() == 2
     repeated = audit(planted, found)["duplicates"]
     assert (repeated["groups"], repeated["images"], repeated["extra_images"]) == (4, 9, 5)
     assert repeated["group_sizes"] == {"2": 3, "3": 1}
@@ -219,6 +220,28 @@ def test_the_command_writes_page_numbers_and_rows(cli, tmp_path: Path, planted: 
     assert "2 images of Training (1.4%) are the same photo as one of 3 held-out images; 1 are exact" in done.stdout
     assert "next: fer-edge data clean cache --out CLEANED --across-splits" in done.stdout
     assert str(tmp_path) not in (tmp_path / "found" / "audit.json").read_text()
+
+
+def test_the_figures_of_the_docs_are_those_of_the_report() -> None:
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    made, words = json.loads((docs / "data" / "audit.json").read_text()), (docs / "data.md").read_text(encoding="utf-8")
+    assert sum(made["data"]["splits"].values()) == made["data"]["images"] == 32298
+    repeated, votes = made["duplicates"], made["fer_plus"]
+    across, torn = repeated["across_splits"], repeated["labels_disagree"]
+    for row in (
+        f"| same photo as another image | {repeated['images']:,} | {repeated['groups']:,} |",
+        f"the same photo as one of PublicTest | {across['train_images']:,} (3.7%) | {across['groups']} |",
+        f"| of those, exact copies | {across['train_images_exact']} | |",
+        f"the same photo as one of Training | {across['held_out_images']['test']} (16.6%) | {across['groups']} |",
+        f"| the same photo with different labels | {torn['images']} | {torn['groups']} |",
+        f"| blank | {made['blank']['blank_images']} | |",
+        f"FER+ agrees with {votes['agree'] / votes['judged']:.1%}** of the labels of the {votes['judged']:,} images",
+        *(f"{name} {own['agree'] / own['judged']:.1%}" for name, own in votes["by_label"].items()),
+    ):
+        assert row in words
+    for bits in ("10", "12"):
+        tried = np.array(repeated["tried_by_bits_and_tenth_of_likeness"][bits])
+        assert f"| {bits} | {tried[:4].sum():,} | {' | '.join(f'{count:,}' for count in tried[4:])} |" in words
 
 
 def test_a_stricter_rule_pairs_no_drawn_faces() -> None:

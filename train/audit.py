@@ -79,6 +79,9 @@ def _duplicates(data: Dataset, found: Duplicates) -> dict[str, Any]:
     return {
         "exact_pairs": int(found.is_exact.sum()),
         "near_pairs": int((~found.is_exact).sum()),
+        "tried_by_bits_and_tenth_of_likeness": {
+            str(bits): counts.tolist() for bits, counts in enumerate(found.tried) if counts.any()
+        },
         **_sizes(groups),
         "group_sizes": {str(k): sizes.count(k) for k in sorted(set(sizes))},
         "across_splits": {

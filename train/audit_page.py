@@ -111,12 +111,20 @@ def _duplicates(made: dict[str, Any]) -> object:
         "Duplicates",
         table(["kind", "groups", "images", "beyond the first"], rows),
         figures(*drawn),
+        details("All pairs that the hashes gave", _tried(repeated["tried_by_bits_and_tenth_of_likeness"])),
         note(
             f"A group is what pairs link: {repeated['exact_pairs']:,} of exact copies, {repeated['near_pairs']:,} of "
             f"near ones ({_rule(made['rule'])}). Copies that show different crops, light or watermarks are near ones."
         ),
         anchor="duplicates",
     )
+
+
+def _tried(tried: dict[str, list[int]]) -> Raw:
+    tenths = [f"from 0.{tenth}" if tenth else "below 0.1" for tenth in range(10)]
+    rows = [[f"{bits} bits", *(f"{count:,}" for count in counts)] for bits, counts in tried.items()]
+    caption = "Pairs by bits in which their hashes differ, and by likeness of their detail"
+    return table(["hashes apart", *tenths], rows, caption=caption)
 
 
 def _across(made: dict[str, Any], data: Dataset, found: Duplicates) -> object:
