@@ -101,9 +101,12 @@ def _rule(rule: dict[str, Any]) -> str:
 
 def _duplicates(made: dict[str, Any]) -> object:
     repeated = made["duplicates"]
-    kinds = (("all", repeated), ("with Training and a held-out split", repeated["across_splits"]))
-    kinds += (("with different labels", repeated["labels_disagree"]),)
-    rows = [[name, *(f"{own[k]:,}" for k in ("groups", "images", "extra_images"))] for name, own in kinds]
+    kinds = {
+        "all": repeated,
+        "with Training and a held-out split": repeated["across_splits"],
+        "with different labels": repeated["labels_disagree"],
+    }
+    rows = [[name, *(f"{own[k]:,}" for k in ("groups", "images", "extra_images"))] for name, own in kinds.items()]
     drawn = []
     if repeated["groups"]:
         drawn = [figure(draw.sizes(repeated["group_sizes"]), "Groups by their number of images.", "Sizes of groups")]
@@ -229,7 +232,7 @@ def _apart(group: Rows, is_one_kind: NDArray[np.bool_]) -> tuple[int, int, int]:
 
 def _shown(pairs: Iterable[tuple[int, int, int]], data: Dataset, count: int) -> Raw:
     """Pairs one above the other; `count` is how many there are."""
-    pictures = []
+    pictures: list[tuple[bytes, str, str]] = []
     for upper, lower, size in pairs:
         if len(pictures) == MOST_SHOWN:
             break
