@@ -1,11 +1,16 @@
-"""`fer-edge data import` and `fer-edge data synth`: make the cache that every later command takes."""
+"""`fer-edge data`: `import` and `synth` make the cache that every later command takes; the others look and clean."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Make a data cache: import FER-2013, or draw synthetic faces.", no_args_is_help=True)
+from fer_edge.cli.data_clean import clean
+from fer_edge.cli.data_reports import audit, explore
+
+app = typer.Typer(
+    help="Make a data cache: import FER-2013, or draw synthetic faces; look at it, and clean it.", no_args_is_help=True
+)
 Force = Annotated[bool, typer.Option("--force", help="Replace DIR if it exists.")]
 
 
@@ -51,6 +56,11 @@ def synth(
         dataset = synthetic_dataset(count, seed, lambda done: bar.update(task, completed=done))
     save_dataset(dataset, out, force=force)
     _print_counts(dataset, out)
+
+
+app.command()(explore)
+app.command()(audit)
+app.command()(clean)
 
 
 def _print_counts(dataset, out: Path) -> None:  # type: ignore[no-untyped-def]

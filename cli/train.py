@@ -128,7 +128,7 @@ def _print_outcome(folder: Path, history: "list[Epoch]") -> None:
     epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
     print(f"{folder}: {epochs}, kept is {chosen} with {figure}")
     if MODELS[recipe.model].kind == "autoencoder":
-        print(f"next: fer-edge data clean CACHE --autoencoder {folder}")
+        print(f"next: fer-edge data clean CACHE --out CLEANED --autoencoder {folder}")
     else:
         convertible = MODELS[recipe.model].kind != "sklearn"
         print(f"next: fer-edge evaluate {folder}" + (f", fer-edge convert {folder} --int8" if convertible else ""))

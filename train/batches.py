@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE
+from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 from fer_edge.train.augment import draw_changes
+from fer_edge.train.balance import class_weights, stratified
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipe import Recipe
 
@@ -29,24 +30,9 @@ def fit_and_val_rows(data: Dataset, fraction: float, seed: int) -> tuple[Rows, R
     return fit, val
 
 
-def stratified(data: Dataset, rows: Rows, fraction: float, rng: np.random.Generator) -> Rows:
-    """That part of the rows of each emotion, at least one of each, ascending."""
-    parts = []
-    for label in range(len(EMOTIONS)):
-        own = rng.permutation(rows[data.labels[rows] == label])
-        parts.append(own[: max(1, round(fraction * len(own)))])
-    return np.sort(np.concatenate(parts))
-
-
 def fit_part(data: Dataset, fit: Rows, fraction: float, seed: int) -> Rows:
     """The part of the rows to fit on that a recipe's `train_fraction` takes."""
     return fit if fraction == 1 else stratified(data, fit, fraction, np.random.default_rng([seed, 4]))
-
-
-def class_weights(counts: NDArray) -> NDArray[np.float64]:
-    """n / (classes * count): the rarer, the heavier (scikit-learn's "balanced"); an absent class weighs nothing."""
-    counts = np.asarray(counts, np.float64)
-    return np.divide(counts.sum(), len(counts) * counts, out=np.zeros(len(counts)), where=counts > 0)
 
 
 class TrainingBatches(keras.utils.PyDataset):

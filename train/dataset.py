@@ -6,8 +6,10 @@ Owns the format that every later command reads. Must not know where the faces ca
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,10 @@ VOTE_COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Faces (N, 48, 48) uint8, labels (N,) uint8 into EMOTIONS, splits (N,) uint8 into SPLITS, votes (N, 10) uint8."""
+    """Faces (N, 48, 48) uint8, labels (N,) uint8 into EMOTIONS, splits (N,) uint8 into SPLITS, votes (N, 10) uint8.
+
+    `cleaned` says what `data clean` did to it, one record a time, oldest first; see `clean.cleaned`.
+    """
 
     faces: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -37,6 +42,7 @@ class Dataset:
     source: str
     sha256: str
     folder: Path | None = None
+    cleaned: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.faces)
@@ -97,13 +103,14 @@ def build_dataset(
     splits: NDArray[np.uint8],
     votes: NDArray[np.uint8] | None,
     source: str,
+    cleaned: tuple[dict[str, Any], ...] = (),
 ) -> Dataset:
     """A checked data set with its content hash.
 
     Raises:
         DataError: there are no training images, or a split lacks one of the seven emotions.
     """
-    dataset = Dataset(faces, labels, splits, votes, source, content_hash(faces, labels, splits))
+    dataset = Dataset(faces, labels, splits, votes, source, content_hash(faces, labels, splits), cleaned=cleaned)
     counts = dataset.counts()
     if "train" not in counts:
         raise DataError(f"{source} has no training images; expected Usage 'Training' or a folder train/")
@@ -114,8 +121,10 @@ def build_dataset(
     return dataset
 
 
-def save_dataset(dataset: Dataset, folder: Path, *, force: bool = False) -> None:
-    """Write the cache, whole or not at all.
+def save_dataset(
+    dataset: Dataset, folder: Path, *, force: bool = False, beside: Mapping[str, str] | None = None
+) -> None:
+    """Write the cache, whole or not at all; `beside` is text by file name that is to lie in it, too.
 
     Raises:
         OutputError: the folder exists and `force` is not given, or the disk refuses.
@@ -135,6 +144,10 @@ def save_dataset(dataset: Dataset, folder: Path, *, force: bool = False) -> None
             "votes_sha256": None if dataset.votes is None else content_hash(dataset.votes),
             "counts": dataset.counts(),
         }
+        if dataset.cleaned:
+            about["cleaned"] = list(dataset.cleaned)
+        for name, text in (beside or {}).items():
+            (temporary / name).write_text(text, encoding="utf-8")
         (temporary / MANIFEST).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
@@ -169,6 +182,7 @@ def load_dataset(folder: Path) -> Dataset:
             about["source"],
             about["sha256"],
             folder.resolve(),
+            tuple(about.get("cleaned", ())),
         )
     except _UNREADABLE as error:
         raise DataError(f"{folder} is a damaged data cache ({error}); import the data again") from error
