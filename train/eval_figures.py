@@ -3,12 +3,13 @@
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
 from fer_edge.edge_runtime import figure_style as fs
 
 MOST_MARKED = 12
 """Changes of the learning rate that are marked; a rate that changes with each epoch is drawn and not marked."""
+MOST_TICKS = 4
 Made = dict[str, Any]
 
 
@@ -88,9 +89,7 @@ def curves(training: Made) -> str:
             panel.set_ylabel(key)
             if key == "accuracy":
                 panel.yaxis.set_major_formatter(PercentFormatter(1))
-        axes[-1].plot(*_points(history, "learning_rate"), color=fs.PURPLE, drawstyle="steps-mid")
-        rates = [phase["learning_rate"] for phase in phases]
-        fs.spread(axes[-1], "y", min(rates), max(rates) * (1.1 if len(set(rates)) == 1 else 1))
+        _rates(axes[-1], history, sorted({phase["learning_rate"] for phase in phases}))
         axes[-1].set_ylabel("rate")
         axes[-1].set_xlabel("epoch")
         axes[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -114,6 +113,19 @@ def importance(values: list[list[float]]) -> str:
         bar.set_label("importance, thousandths of the whole")
         bar.outline.set_visible(False)
         return fs.svg(figure)
+
+
+def _rates(axes: Axes, history: list[Made], rates: list[float]) -> None:
+    """The learning rate by epoch; where it has few values, they are the ticks."""
+    axes.plot(*_points(history, "learning_rate"), color=fs.PURPLE, drawstyle="steps-mid")
+    if len(rates) > 1:
+        axes.set_yscale("log")
+    if len(rates) <= MOST_TICKS:
+        axes.set_yticks(rates, [f"{rate:.3g}" for rate in rates])
+        axes.set_ylim(rates[0] / 1.5, rates[-1] * 1.5)
+    else:
+        fs.spread(axes, "y", rates[0], rates[-1])
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _points(history: list[Made], key: str) -> tuple[list[float], list[float]]:

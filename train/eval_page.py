@@ -11,9 +11,11 @@ from fer_edge.edge_runtime.html_page import (
     Raw,
     code,
     details,
+    element,
     facts,
     figure,
     figures,
+    join,
     note,
     page,
     paragraph,
@@ -89,7 +91,7 @@ def _always(made: Made) -> tuple[str, float]:
 def _emotions(made: Made) -> object:
     rows = [
         [
-            *(name, f"{row['support']:,}", percent(row["precision"]), percent(row["recall"])),
+            *(name, f"{row['support']:,}", percent(row["precision"]) or "never named", percent(row["recall"])),
             *(None if row["recall_interval"] is None else span(row["recall_interval"]), _four(row["f1"])),
         ]
         for name, row in made["by_class"].items()
@@ -132,17 +134,17 @@ def _confidence(made: Made) -> object:
                 draw.reliability(made),
                 "On the diagonal the confidence is true; bars are 95% intervals (Wilson).",
                 "Reliability diagram",
-            )
-        ),
-        facts(
-            [
-                ("expected calibration error", _four(of["ece"])),
-                ("by chance, 95 of 100 stay under", _four(of["ece_if_calibrated"]["p95"])),
-                ("with bins of equal mass", _four(of["ece_equal_mass"])),
-                ("mean confidence", percent(of["mean_confidence"], 2)),
-                ("negative log-likelihood, nats", _four(of["nll"])),
-                ("Brier score", _four(of["brier"])),
-            ]
+            ),
+            facts(
+                [
+                    ("expected calibration error", _four(of["ece"])),
+                    ("by chance, 95 of 100 stay under", _four(of["ece_if_calibrated"]["p95"])),
+                    ("with bins of equal mass", _four(of["ece_equal_mass"])),
+                    ("mean confidence", percent(of["mean_confidence"], 2)),
+                    ("negative log-likelihood, nats", _four(of["nll"])),
+                    ("Brier score", _four(of["brier"])),
+                ]
+            ),
         ),
         note(
             "The expected calibration error is the mean distance of confidence and accuracy in 15 bins. It is never 0: "
@@ -157,17 +159,21 @@ def _robustness(made: Made) -> object | None:
     if rows is None:
         return None
     cells = [
-        [row["what"], percent(row["accuracy"], 2), span(row["accuracy_interval"]), _points(row, made)] for row in rows
+        [
+            row["what"],
+            join(percent(row["accuracy"], 2), element("small", span(row["accuracy_interval"]))),
+            _points(row, made),
+        ]
+        for row in rows
     ]
     return section(
         "Under bad conditions",
-        figures(figure(draw.robustness(made), "Accuracy with 95% intervals (Wilson).", "Accuracy under conditions")),
-        details(
-            "The figures",
+        figures(
+            figure(draw.robustness(made), "Accuracy with 95% intervals (Wilson).", "Accuracy under conditions"),
             table(
-                ["condition", "accuracy", "95% interval", "against as they are, pp"],
+                ["condition", "accuracy", "change, pp"],
                 cells,
-                f"{rows[0]['images']:,} images under each condition",
+                f"{rows[0]['images']:,} images under each condition, with 95% intervals",
             ),
         ),
         note(
@@ -186,9 +192,10 @@ def _training(made: Made) -> object | None:
     history, kept = training["history"], training["history"][training["best_epoch"] - 1]
     drawn: list[object] = []
     if training["phases"]:
+        changes = " Dashed: the learning rate changes." if len(training["phases"]) > 1 else ""
         caption = (
-            f"Orange: epoch {training['best_epoch']}, which is kept. Dashed: the learning rate changes. The fitting "
-            "curve is over augmented images, with dropout on."
+            f"Orange: epoch {training['best_epoch']}, which is kept.{changes} The fitting curve is measured while "
+            "fitting: with augmentation and dropout, where the recipe has them."
         )
         drawn.append(figures(figure(draw.curves(training), caption, "Learning curves")))
     recipe = [(name, _plain(value)) for name, value in training["recipe"].items()]

@@ -37,7 +37,7 @@ def faces(images: list[dict[str, Any]], of: NDArray[np.uint8], *, with_path: boo
 
 
 def heated(images: list[dict[str, Any]], of: NDArray[np.uint8]) -> list[Picture]:
-    """Each face, and beside it the same face with its `map` over it; what is below 0 is not shown."""
+    """Each face, and below it the same face with its `map` over it; what is below 0 is not shown."""
     return [
         (_png(np.asarray(of[image["row"]]), np.array(image["map"], np.float32)), caption(image), _alt(image))
         for image in images
@@ -61,8 +61,8 @@ def _png(face: NDArray[np.uint8], heat: NDArray[np.float32]) -> bytes:
     shown = shown / shown.max() if shown.max() > 0 else shown
     share = cv2.resize(shown, (side, side), interpolation=cv2.INTER_LINEAR)[..., None] * MOST_HEAT
     hot = np.rint(plain * (1 - share) + np.array(HEAT_BGR) * share).astype(np.uint8)
-    both = np.full((side, 2 * side + GAP_PX, 4), 0, np.uint8)
-    for left, picture in ((0, plain), (side + GAP_PX, hot)):
-        both[:, left : left + side, :3] = picture
-        both[:, left : left + side, 3] = 255
+    both = np.zeros((2 * side + GAP_PX, side, 4), np.uint8)  # the gap is transparent
+    for top, picture in ((0, plain), (side + GAP_PX, hot)):
+        both[top : top + side, :, :3] = picture
+        both[top : top + side, :, 3] = 255
     return bytes(cv2.imencode(".png", both)[1])
