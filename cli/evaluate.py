@@ -49,12 +49,12 @@ def evaluate(
     from fer_edge.train.evaluate import evaluate as measure
 
     plan = Plan(split, robustness_images if robustness else 0, latency, explanation, seed)
+    dataset = data_of(run, data)
     with progress("starting") as (bar, task), opened(run, variant, threads) as subject:
 
         def step(what: str) -> None:
             bar.update(task, description=what, advance=1)
 
-        dataset = data_of(subject.run, data)
         made = measure(dataset, subject, plan, step)
     made["made_at"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     made["command"] = ["fer-edge", *sys.argv[1:]]

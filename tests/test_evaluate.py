@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
+from fer_edge.cli.main import main
 from fer_edge.devices.errors import DataError
 from fer_edge.devices.files import write_json
 from fer_edge.edge_runtime.bundle import Bundle
@@ -455,7 +456,9 @@ def test_the_page_shows_the_figures_of_the_json_and_fits_its_window(
     assert trouble == []
 
 
-def test_what_cannot_be_evaluated_is_said_in_a_sentence(forest: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_evaluated_is_said_in_a_sentence(
+    forest: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     unfinished, elsewhere, outliers = (tmp_path / name for name in ("unfinished", "elsewhere", "outliers"))
     for folder in (unfinished, elsewhere):
         shutil.copytree(forest, folder)
@@ -464,21 +467,30 @@ def test_what_cannot_be_evaluated_is_said_in_a_sentence(forest: Path, tmp_path: 
     write_json(elsewhere / "recipe.json", about | {"data_path": "/nowhere/cache"})
     RunFolder(outliers).create(Recipe("autoencoder"), {"data_sha256": "0", "data_source": "x"}, {})
     (outliers / "model.keras").write_bytes(b"")
+    on_drawn = ("--data", drawn)
     wrong: list[tuple[tuple[str | Path, ...], str]] = [
         (("nothing",), "nothing is not a training run (no recipe.json)"),
+        (("nothing", *on_drawn), "nothing is not a training run (no recipe.json)"),
         ((unfinished,), "is not finished (no model.joblib)"),
         ((elsewhere,), "was trained on /nowhere/cache, which is not there; give --data CACHE"),
-        ((outliers,), "is an autoencoder, which names no emotions"),
+        ((outliers,), "does not say where its data is; give --data CACHE"),
+        ((outliers, *on_drawn), "is an autoencoder, which names no emotions"),
         ((forest, "--variant", "tflite/int8"), "is a training run, which has no variants"),
         ((forest, "--split", "train"), "held-out images"),
-        ((), "bundle 'cnn-edge' needs --variant, one of tflite/float32, tflite/int8"),
-        (("--variant", "tflite/int4"), "bundle 'cnn-edge' has no variant 'tflite/int4'; it has tflite/float32"),
+        (on_drawn, "bundle 'cnn-edge' needs --variant, one of tflite/float32, tflite/int8"),
+        (
+            (*on_drawn, "--variant", "tflite/int4"),
+            "bundle 'cnn-edge' has no variant 'tflite/int4'; it has tflite/float32",
+        ),
         (("--variant", "tflite/int8"), "data/fer2013 is not a data cache"),
     ]
+    monkeypatch.chdir(tmp_path)
     for args, sentence in wrong:
-        done = without_tensorflow("evaluate", *args, cwd=tmp_path)
-        said = [line for line in done.stderr.splitlines() if line.startswith("fer-edge: ")]
-        assert done.returncode == 1, args
+        monkeypatch.setattr(sys, "argv", ["fer-edge", "evaluate", *map(str, args)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fer-edge: ")]
+        assert left.value.code == 1, args
+        assert len(said) == 1, args
         assert sentence in said[0], args
-        assert "Traceback" not in done.stderr, args
     assert not (tmp_path / "evaluation").exists()

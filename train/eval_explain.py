@@ -48,7 +48,7 @@ def explain(subject: Subject, faces: NDArray[np.uint8], classes: NDArray[np.int6
     return {
         "method": "occlusion" if layer is None else "grad-cam",
         "layer": None if layer is None else layer.name,
-        "maps": maps.round(DIGITS).tolist(),
+        "maps": maps.astype(np.float64).round(DIGITS).tolist(),
         "importance": _importance(subject),
     }
 

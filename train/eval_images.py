@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fer_edge.devices.errors import DataError, RunError
 from fer_edge.train.dataset import Dataset, load_dataset
-from fer_edge.train.eval_subject import Subject
+from fer_edge.train.eval_subject import Subject, is_bundle
 from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.targets import majority
 from fer_edge.train.temperature import log_probabilities
@@ -30,19 +30,24 @@ class Images:
     left_out: int
 
 
-def data_of(run: RunFolder | None, given: Path | None) -> Dataset:
-    """The data cache: the one given, else the one that the run was trained on, else data/fer2013.
+def data_of(path: Path | None, given: Path | None) -> Dataset:
+    """The data cache to judge on, opened before the model: that is quick, and a model may take its time.
+
+    Args:
+        path: a run folder, whose own data it is unless another is given; or a bundle, None for the one that ships, of
+            which it is data/fer2013.
+        given: a cache.
 
     Raises:
-        RunError: the run's data is not where it was, and none is given.
+        RunError: the path is no run, or the run's data is not where it was, and none is given.
         DataError: what is there is no data cache.
     """
-    if given is not None or run is None:
+    if given is not None or path is None or is_bundle(path):
         return load_dataset(given or DEFAULT_DATA)
-    stored = run.about().get("data_path")
+    stored = RunFolder(path).about().get("data_path")
     if stored is None or not Path(stored).is_dir():
         gone = "does not say where its data is" if stored is None else f"was trained on {stored}, which is not there"
-        raise RunError(f"{run.path} {gone}; give --data CACHE")
+        raise RunError(f"{path} {gone}; give --data CACHE")
     return load_dataset(Path(stored))
 
 

@@ -54,6 +54,11 @@ class Subject:
     sklearn_model: Any = None
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a bundle lies there, a folder or a .ferpack, rather than a training run or nothing."""
+    return path.is_file() or (path / MANIFEST).is_file()
+
+
 @contextmanager
 def opened(path: Path | None, variant: str | None = None, threads: int = 0) -> Iterator[Subject]:
     """The model to evaluate, given back when the block ends.
@@ -68,7 +73,7 @@ def opened(path: Path | None, variant: str | None = None, threads: int = 0) -> I
         BundleError: the bundle is damaged, or has no such variant.
         EngineError: the variant's engine is not installed or does not take the model.
     """
-    if path is None or path.is_file() or (path / MANIFEST).is_file():
+    if path is None or is_bundle(path):
         with _of_bundle(Bundle.open(path), variant, threads) as subject:
             yield subject
     elif variant is not None:
