@@ -18,8 +18,10 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: the results so far are written, and the exit code is 130
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails in its first epoch has reported nothing
+    "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "3600",
+    "RAY_worker_niceness": "0",  # Ray's 15 starves beside any other work; `nice fer-edge sweep` is still heeded
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 for _name, _value in _QUIET.items():
@@ -99,6 +101,9 @@ class _Outcomes(tune.Callback):
 
     def __init__(self, by_id: dict[str, Job], watch: Watch) -> None:
         self._by_id, self._watch = by_id, watch
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray stores its tuner, which we never restore, and a progress bar cannot be stored
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
