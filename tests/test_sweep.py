@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from fer_edge.convert.sweep_spec import Sweep, load_sweep
@@ -22,6 +23,8 @@ from fer_edge.train.recipes import recipe_for
 from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.sweep_ranking import not_told_apart, over_seeds, ranking
 from fer_edge.train.synth import synthetic_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def sweep_of(tmp_path: Path, text: str) -> Sweep:
@@ -90,6 +93,7 @@ TRAIN = '[train]\nmodels = ["mlp"]\n'
         (f"{TRAIN}[search]\ncores = 0\n", "[search] cores 0 is outside 1.."),
         (f"{TRAIN}[run]\naddress = 3\n", "[run] address is 3; expected a text in quotes"),
         (f"{TRAIN}[run]\naddress = ''\n", "[run] address is empty"),
+        (f"{TRAIN}[run]\naddress = 'ray://head:10001'\n", "start the sweep on a machine of the cluster"),
         (f"{TRAIN}[run]\naddress = 'auto'\nobject_store_mb = 100\n", "object_store_mb is the cluster's own affair"),
     ],
 )
@@ -327,6 +331,7 @@ def test_a_killed_sweep_goes_on_where_it_was(swept: Swept) -> None:
 @pytest.mark.slow
 def test_results_of_a_sweep(swept: Swept) -> None:
     made = swept.made
+    jsonschema.validate(made, json.loads((ROOT / "docs" / "sweep.schema.json").read_text()))
     assert made["counts"] == {"finished": 4, "stopped": 0, "failed": 0, "waiting": 0}
     assert [row["setting"] for row in made["ranking"]["rows"]] != []
     for one in made["trials"]:

@@ -76,7 +76,9 @@ def where_of(section: Section) -> Where:
     section.check_keys(_RUN)
     address = section.one("address", str, "local")
     if not address:
-        raise section.error("address", 'is empty; give "local", "auto" or an address as "ray://head:10001"')
+        raise section.error("address", 'is empty; give "local", "auto" or an address as "head:6379"')
+    if address.startswith("ray://"):
+        raise section.error("address", f'is {address!r}; start the sweep on a machine of the cluster, with "auto"')
     if address != "local" and "object_store_mb" in section.values:
         raise section.error("object_store_mb", 'is the cluster\'s own affair; it goes with address = "local"')
     # Ray refuses less than 75 MB.
