@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fer_edge.convert.sweep_words import interval_words, shown, unit
+from fer_edge.convert.sweep_words import interval_words, row_name, short, shown, unit
 from fer_edge.edge_runtime import figure_style as fs
-from fer_edge.train.sweep_ranking import name_of
 
 COLOURS = (fs.BLUE, fs.ORANGE, fs.GREEN, fs.PURPLE)
 _STYLES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
@@ -20,7 +19,7 @@ def ranked(made: dict[str, Any]) -> str:
     times = 1 if metric == "val_loss" else 100
     with fs.style():
         figure, (axes,) = fs.canvas(40 + 40 * len(rows))
-        labels = [(_short(name_of(row)), _figures(metric, row)) for row in rows]
+        labels = [(_cut(row_name(made, row)), _figures(metric, row)) for row in rows]
         for at, (height, row) in enumerate(zip(fs.rows_of(axes, labels), rows, strict=True)):
             colour = fs.BLUE if at == 0 else fs.GREY
             if row["interval"] is not None:
@@ -36,7 +35,7 @@ def ranked(made: dict[str, Any]) -> str:
         return fs.svg(figure)
 
 
-def by_epoch(trials: Sequence[dict[str, Any]], key: str) -> str:
+def by_epoch(made: dict[str, Any], trials: Sequence[dict[str, Any]], key: str) -> str:
     """A line a trial over epochs, a colour a setting, in pictures of a few settings."""
     times = 1 if key == "val_loss" else 100
     settings = list(dict.fromkeys(trial["setting"] for trial in trials))
@@ -48,7 +47,7 @@ def by_epoch(trials: Sequence[dict[str, Any]], key: str) -> str:
             axes.plot(
                 range(1, len(values) + 1), values,
                 color=COLOURS[at % 4], linestyle=_STYLES[at // 4 % 3], linewidth=1.4, alpha=0.85,
-                marker="o", markersize=3.5, label=_short(trial["setting"]),
+                marker="o", markersize=3.5, label=_cut(short(made, trial["setting"])),
             )  # fmt: skip
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("epoch")
@@ -62,7 +61,7 @@ def quantized(rows: Sequence[dict[str, Any]]) -> str:
     """Points of accuracy that each quantization setting loses: a ring a run, the mean a dot. 0 is float."""
     with fs.style():
         figure, (axes,) = fs.canvas(40 + 40 * len(rows))
-        labels = [(_short(row["name"]), f"{row['mean']:+.2f}") for row in rows]
+        labels = [(_cut(row["name"]), f"{row['mean']:+.2f}") for row in rows]
         axes.axvline(0, color=fs.GREY, linewidth=1.2, dashes=(4, 3))
         for height, row in zip(fs.rows_of(axes, labels), rows, strict=True):
             axes.plot(
@@ -79,5 +78,5 @@ def _figures(metric: str, row: dict[str, Any]) -> str:
     return f"{shown(metric, row['mean'])} ({interval_words(metric, row['interval'])})"
 
 
-def _short(name: str) -> str:
+def _cut(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_edge.convert import sweep_figures as draw
 from fer_edge.convert.sweep_result import failures
-from fer_edge.convert.sweep_words import columns, headline, ranked_rows, sentences, shown, unit
+from fer_edge.convert.sweep_words import columns, headline, ranked_rows, sentences, shared_words, short, shown, unit
 from fer_edge.devices.files import replacing_file
 from fer_edge.edge_runtime.html_page import (
     Raw,
@@ -52,13 +52,15 @@ def sweep_page(made: dict[str, Any]) -> str:
         f"seed{'s' * (len(seeds) != 1)} on {made['data']['source']}, ranked by {unit(made['metric'])}"
     )
     parts = [_headline(made), _ranking(made), _epochs(made), _quantized(made), _trials(made), _how(made)]
+    if shared := shared_words(made):
+        lead += f"; all with {', '.join(shared)}"
     return page("Sweep", lead, [part for part in parts if part], f"fer-edge sweep, {made['made_at']}")
 
 
 def _headline(made: dict[str, Any]) -> Raw:
     say, clear = headline(made)
     failed = failures(made)
-    kind: Any = "bad" if failed else "good" if clear else "warn"
+    kind: Any = "bad" if not made["ranking"]["rows"] else "good" if clear and not failed else "warn"
     return verdict(say, kind, bullets([*sentences(made)[1:], *(f"failed: {sentence}" for sentence in failed)]))
 
 
@@ -95,7 +97,7 @@ def _epochs(made: dict[str, Any]) -> Section | None:
     for group in groups:
         own = [t for name in group for t in with_epochs if t["setting"] == name]
         if own:
-            pictures.append(figure(draw.by_epoch(own, key), "A line is a seed.", alt=f"{unit(key)} by epoch"))
+            pictures.append(figure(draw.by_epoch(made, own, key), "A line is a seed.", alt=f"{unit(key)} by epoch"))
     return section("By epoch", figures(*pictures), anchor="epochs") if pictures else None
 
 
@@ -121,7 +123,7 @@ def _quantized(made: dict[str, Any]) -> Section | None:
     split = made["quantized_on"]
     judged = "the faces that the run validated on" if split == "val" else f"{split} images"
     cells = [
-        [trial["setting"], str(trial["seed"]), entry["name"], *_int8_cells(entry)]
+        [short(made, trial["setting"]), str(trial["seed"]), entry["name"], *_int8_cells(entry)]
         for trial in made["trials"]
         for entry in trial["quantized"]
         if entry["accuracy"] is not None
@@ -176,7 +178,7 @@ def _int8_cells(entry: dict[str, Any]) -> list[str]:
 def _trials(made: dict[str, Any]) -> Section:
     rows = [
         [
-            trial["setting"],
+            short(made, trial["setting"]),
             str(trial["seed"]),
             badge(trial["status"], _KIND[trial["status"]]),  # type: ignore[arg-type]
             str(trial["epochs"]),

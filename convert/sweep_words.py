@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fer_edge.train.sweep_ranking import name_of, not_told_apart
+from fer_edge.train.sweep_ranking import not_told_apart
 
 LABELS = {"val_accuracy": "val accuracy", "val_loss": "val loss", "int8_accuracy": "int8 accuracy"}
 
@@ -19,9 +19,31 @@ def unit(metric: str) -> str:
     return LABELS[metric] if metric == "val_loss" else f"{LABELS[metric]}, %"
 
 
+def shared_words(made: dict[str, Any]) -> list[str]:
+    """What all settings have in common beside the model, as `epochs=5`; nothing where there is one setting alone."""
+    settings = {row["setting"] for row in (*made["ranking"]["rows"], *made["ranking"]["left_out"])}
+    if len(settings) < 2:
+        return []
+    first, *others = [setting.split(" ")[1:] for setting in sorted(settings)]
+    return [word for word in first if all(word in words for words in others)]
+
+
+def short(made: dict[str, Any], setting: str) -> str:
+    """A setting without what all have in common."""
+    model, *words = setting.split(" ")
+    shared = shared_words(made)
+    return " ".join([model, *(word for word in words if word not in shared)])
+
+
+def row_name(made: dict[str, Any], row: dict[str, Any]) -> str:
+    """A row of the ranking for people."""
+    name = short(made, row["setting"])
+    return name if row["quantization"] is None else f"{name}: {row['quantization']}"
+
+
 def columns(made: dict[str, Any]) -> list[str]:
     """Headings of the ranking."""
-    return ["setting", unit(made["metric"]), "± between seeds", "95% interval of the mean", "seeds"]
+    return ["setting", unit(made["metric"]), "± seeds", "95% interval", "seeds"]
 
 
 def ranked_rows(made: dict[str, Any]) -> list[list[str]]:
@@ -29,7 +51,7 @@ def ranked_rows(made: dict[str, Any]) -> list[list[str]]:
     metric = made["metric"]
     return [
         [
-            name_of(row),
+            row_name(made, row),
             shown(metric, row["mean"]),
             shown(metric, row["deviation"]),
             interval_words(metric, row["interval"]),
@@ -49,7 +71,7 @@ def headline(made: dict[str, Any]) -> tuple[str, bool]:
     rows = made["ranking"]["rows"]
     if not rows:
         return "no setting has all its seeds at their end", False
-    first, near = name_of(rows[0]), not_told_apart(made["ranking"])
+    first, near = row_name(made, rows[0]), not_told_apart(made["ranking"])
     if len(rows) == 1:
         return f"{first} is the only setting that is ranked", False
     if not near:
@@ -64,5 +86,5 @@ def sentences(made: dict[str, Any]) -> list[str]:
     counts = made["counts"]
     ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     found = [headline(made)[0], f"{len(made['trials'])} trials: {ended}"]
-    found += [f"not ranked: {name_of(row)} ({row['why']})" for row in made["ranking"]["left_out"]]
+    found += [f"not ranked: {row_name(made, row)} ({row['why']})" for row in made["ranking"]["left_out"]]
     return found

@@ -54,20 +54,15 @@ def ranking(trials: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
     return {"metric": metric, "rows": rows, "left_out": left_out}
 
 
-def not_told_apart(made: dict[str, Any]) -> list[str]:
-    """Settings after the first whose interval reaches into the first's: more seeds could turn them round.
+def not_told_apart(made: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows after the first whose interval reaches into the first's: more seeds could turn them round.
 
     Without an interval, of one seed, nothing is told apart from anything.
     """
     first, *others = made["rows"]
     if first["interval"] is None:
-        return [name_of(row) for row in others]
-    return [name_of(row) for row in others if row["interval"] is None or _overlap(first["interval"], row["interval"])]
-
-
-def name_of(row: dict[str, Any]) -> str:
-    """A row for people."""
-    return row["setting"] if row["quantization"] is None else f"{row['setting']}: {row['quantization']}"
+        return others
+    return [row for row in others if row["interval"] is None or _overlap(first["interval"], row["interval"])]
 
 
 def _overlap(one: list[float], other: list[float]) -> bool:
