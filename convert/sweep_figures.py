@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fer_edge.convert.sweep_words import interval_words, row_name, short, shown, unit
+from fer_edge.convert.sweep_words import row_name, short, shown, unit
 from fer_edge.edge_runtime import figure_style as fs
 
 COLOURS = (fs.BLUE, fs.ORANGE, fs.GREEN, fs.PURPLE)
 _STYLES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 MOST = 12
 """Settings that a picture can show; the tables have all."""
-_LONGEST = 44
+_LONGEST = 54
 
 
 def ranked(made: dict[str, Any]) -> str:
@@ -19,7 +19,7 @@ def ranked(made: dict[str, Any]) -> str:
     times = 1 if metric == "val_loss" else 100
     with fs.style():
         figure, (axes,) = fs.canvas(40 + 40 * len(rows))
-        labels = [(_cut(row_name(made, row)), _figures(metric, row)) for row in rows]
+        labels = [(_cut(row_name(made, row)), shown(metric, row["mean"])) for row in rows]
         for at, (height, row) in enumerate(zip(fs.rows_of(axes, labels), rows, strict=True)):
             colour = fs.BLUE if at == 0 else fs.GREY
             if row["interval"] is not None:
@@ -70,12 +70,6 @@ def quantized(rows: Sequence[dict[str, Any]]) -> str:
             axes.plot([row["mean"]], [height], "o", color=fs.BLUE, markersize=5)
         axes.set_xlabel("accuracy lost, percentage points")
         return fs.svg(figure)
-
-
-def _figures(metric: str, row: dict[str, Any]) -> str:
-    if row["interval"] is None:
-        return shown(metric, row["mean"])
-    return f"{shown(metric, row['mean'])} ({interval_words(metric, row['interval'])})"
 
 
 def _cut(name: str) -> str:
