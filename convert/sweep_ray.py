@@ -64,6 +64,7 @@ def run_jobs(jobs: Sequence[Job], search: Search, where: Where, storage: Path, w
                 mode="max" if HIGHER_IS_BETTER[search.metric] else "min",
                 scheduler=_scheduler(jobs, search),
                 max_concurrent_trials=search.concurrency,
+                reuse_actors=True,  # starting TensorFlow and the converters anew costs more than a small training
                 trial_dirname_creator=lambda trial: f"{trial.trial_id}",
             ),
             run_config=tune.RunConfig(

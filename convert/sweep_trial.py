@@ -79,9 +79,12 @@ def is_done(job: Job) -> bool:
 
 def _train(job: Job, report: Report) -> dict[str, Any]:
     """Train to the end; figures of the last epoch."""
+    import keras
+
     from fer_edge.train.dataset import load_dataset
     from fer_edge.train.fit import train
 
+    keras.utils.clear_session()  # this process may have had another trial; names and graphs begin anew
     data = load_dataset(job.data)
     if data.sha256 != job.data_sha256:
         raise DataError(f"{job.data} is other data here than where the sweep was started")
