@@ -36,6 +36,7 @@ from fer_edge.devices.errors import RunError  # noqa: E402
 from fer_edge.devices.machine import usable_cores  # noqa: E402
 from fer_edge.train.sweep_search import HIGHER_IS_BETTER, Search, Where  # noqa: E402
 
+_STARTS = 4
 Watch = Callable[[str, dict[str, Any]], None]
 """Called with a trial's id and its figures after each epoch, and with `finished`, `stopped` or `failed` at its end."""
 
@@ -146,16 +147,27 @@ def _ray(where: Where, search: Search) -> Iterator[None]:
             "_temp_dir": own,
         }
     try:
-        try:
-            ray.init(address=where.address, **given)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise RunError(f"Ray at address {where.address!r} does not answer: {_first(error)}") from error
+        _start(where.address, given)
         _check_room(search)
         yield
     finally:
         ray.shutdown()
         if own is not None:
             shutil.rmtree(own, ignore_errors=True)
+
+
+def _start(address: str, given: dict[str, Any]) -> None:
+    """Start or join Ray. On a busy machine it gives itself up after 30 s; what it has loaded helps the next start."""
+    for _ in range(_STARTS):
+        try:
+            ray.init(address=address, **given)
+            return
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            raise RunError(f"Ray at address {address!r} does not answer: {_first(error)}") from error
+        except Exception as error:
+            if "timed out during startup" not in str(error):  # Ray has no class of its own for this
+                raise
+    raise RunError(f"Ray did not start, {_STARTS} times 30 s long: this machine is too busy, or short of memory")
 
 
 def _check_room(search: Search) -> None:
