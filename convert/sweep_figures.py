@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from fer_edge.convert.sweep_words import row_name, short, shown, unit
 from fer_edge.edge_runtime import figure_style as fs
 
@@ -49,7 +51,7 @@ def by_epoch(made: dict[str, Any], trials: Sequence[dict[str, Any]], key: str) -
                 color=COLOURS[at % 4], linestyle=_STYLES[at // 4 % 3], linewidth=1.4, alpha=0.85,
                 marker="o", markersize=3.5, label=_cut(short(made, trial["setting"])),
             )  # fmt: skip
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_title(unit(key))
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))

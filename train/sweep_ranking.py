@@ -75,8 +75,8 @@ def _quantizations(own: Sequence[dict[str, Any]]) -> list[str]:
 
 def _value(trial: dict[str, Any], metric: str, quantization: str | None) -> float | None:
     if quantization is None:
-        return trial[metric]  # type: ignore[no-any-return]
-    return next(entry["accuracy"] for entry in trial["quantized"] if entry["name"] == quantization)  # type: ignore[no-any-return]
+        return trial[metric]
+    return next(entry["accuracy"] for entry in trial["quantized"] if entry["name"] == quantization)
 
 
 def _why(own: Sequence[dict[str, Any]]) -> str:
