@@ -25,6 +25,7 @@ from fer_edge.cli import (
     models,
     run,
     service,
+    sweep,
     train,
     tune,
 )
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for _group in (data, models, service, bench, calibrate):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
-for _command in (demo, train, evaluate, convert, compare, run, tune, doctor, devices):
+for _command in (demo, train, evaluate, sweep, convert, compare, run, tune, doctor, devices):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 
 _EXTRA_OF = {
@@ -52,6 +53,7 @@ _EXTRA_OF = {
     "prometheus_client": "metrics",
     **dict.fromkeys(("fastapi", "uvicorn", "starlette", "multipart", "python_multipart"), "web"),
     "sdnotify": "service",
+    "ray": "sweep",
 }
 """The base install is the edge side alone: what a command needs beyond it, and the extra that brings it."""
 

@@ -1,5 +1,6 @@
 """Learns the gate of a bundle in the making: which faces, which variant, and a check on the images that judge."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from fer_edge.edge_runtime.engines import infer_all, start
 from fer_edge.edge_runtime.quality import Gate
 from fer_edge.edge_runtime.vocabulary import Precision, softmax
 from fer_edge.train.batches import fit_and_val_rows
-from fer_edge.train.dataset import Dataset
+from fer_edge.train.dataset import SPLITS, Dataset
 from fer_edge.train.run_folder import RunFolder
 
 
@@ -25,6 +26,13 @@ def validation_rows(run: RunFolder, data: Dataset) -> NDArray[np.int64] | None:
         return None
     recipe = run.recipe()
     return fit_and_val_rows(data, recipe.val_fraction, recipe.seed)[1]
+
+
+def without_validation(data: Dataset, fit: NDArray[np.int64]) -> Dataset:
+    """The data with no image in Training but `fit`, those that a run learned from: what judges must not calibrate."""
+    splits = np.where(data.splits == SPLITS.index("train"), SPLITS.index("val"), data.splits).astype(np.uint8)
+    splits[fit] = SPLITS.index("train")
+    return replace(data, splits=splits)
 
 
 def gate_variant(variants: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ which no set holds; test images have no say. Must not know how the result is sho
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +23,7 @@ from fer_edge.calibration.study_sets import StudySet, commonest, study_sets
 from fer_edge.convert.activations import point_histogram, point_values
 from fer_edge.convert.emulate import start_session
 from fer_edge.convert.frozen import load_frozen
-from fer_edge.convert.gate_run import validation_rows
+from fer_edge.convert.gate_run import validation_rows, without_validation
 from fer_edge.convert.inspection import inspect
 from fer_edge.convert.judge_logits import kl_by_image
 from fer_edge.convert.onnx import quantize_onnx, write_onnx
@@ -36,7 +36,7 @@ from fer_edge.devices.errors import ConversionError, DataError, RunError
 from fer_edge.devices.machine import describe_machine, versions
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, Precision
 from fer_edge.train.batches import fit_and_val_rows
-from fer_edge.train.dataset import SPLITS, Dataset
+from fer_edge.train.dataset import Dataset
 from fer_edge.train.run_folder import RunFolder
 
 SCHEMA = 1
@@ -70,7 +70,7 @@ def run_study(run: RunFolder, data: Dataset, plan: StudyPlan, step: Step) -> dic
     """
     started = time.monotonic()
     fit, val = _rows(run, data, plan)
-    own = _without_validation(data, fit)
+    own = without_validation(data, fit)
     sets = study_sets(own, plan.counts, plan.seeds, plan.balances)
     _check_sets(sets, plan)
     with TemporaryDirectory() as folder:
@@ -202,13 +202,6 @@ def _rows(run: RunFolder, data: Dataset, plan: StudyPlan) -> tuple[NDArray[np.in
     if plan.images is not None and plan.images < len(val):
         val = np.sort(np.random.default_rng([0, 8]).permutation(val)[: plan.images])
     return fit, val
-
-
-def _without_validation(data: Dataset, fit: NDArray[np.int64]) -> Dataset:
-    """The data with no image in Training but those that the run learned from: what judges must not calibrate."""
-    splits = np.where(data.splits == SPLITS.index("train"), SPLITS.index("val"), data.splits).astype(np.uint8)
-    splits[fit] = SPLITS.index("train")
-    return replace(data, splits=splits)
 
 
 def _check_sets(sets: Sequence[StudySet], plan: StudyPlan) -> None:

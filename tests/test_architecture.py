@@ -25,7 +25,7 @@ THIRD_PARTY = {
     "calibration": {"numpy"},
     "convert": {
         *("numpy", "scipy", "tensorflow", "keras", "ai_edge_litert"),
-        *("onnx", "onnxruntime", "tf2onnx", "openvino", "nncf", "matplotlib"),
+        *("onnx", "onnxruntime", "tf2onnx", "openvino", "nncf", "matplotlib", "ray"),
     },
     "cli": {"typer", "rich"},
 }
