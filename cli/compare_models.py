@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def compare_models(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Evaluated runs, or their evaluation.json.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Evaluated runs, or their evaluation.json.", show_default=False),
     ],
     leaders: Annotated[
         int, typer.Option(min=2, help="So many of the most accurate are tested against one another, in all pairs.")

@@ -39,16 +39,16 @@ def print_ranking(made: dict[str, Any]) -> None:
     _print(words.latency_note(made))
     if made["side_by_side"] is not None:
         _print_times(made["side_by_side"])
-    columns = ["better", "other", "only +/-", "pp", "95% interval", "p", "Holm", ""]
+    columns = ["better", "other", "only +/-", "pp", "95% interval", "p", "Holm"]
     table(
-        f"the {len(made['leaders'])} most accurate, image by image; exact McNemar",
+        f"the {len(made['leaders'])} most accurate, image by image: exact McNemar (* shown to differ)",
         columns,
         [
             _cells(
                 *(pair["better"], pair["other"], f"{pair['only_better']}/{pair['only_other']}"),
                 *(f"{pair['difference_pp']:+.2f}", words.signed_interval(pair["interval_pp"])),
-                *(words.p_value(pair["mcnemar_p"]), words.p_value(pair["mcnemar_p_holm"])),
-                "differ" if pair["differ"] else "",
+                words.p_value(pair["mcnemar_p"]),
+                words.p_value(pair["mcnemar_p_holm"]) + ("*" if pair["differ"] else " "),
             )
             for pair in made["pairs"]
         ],

@@ -15,23 +15,28 @@ _SIZE_PT = 11.5
 _MARK_PT = 4.5
 """Half the side of a point."""
 _GAP_PT = 3.0
+_LINE_PT = 1.5
 _LINE_FROM_PT = 7.0
 """A name further from its point than so is tied to it by a line."""
 _REACH_PT = tuple(range(0, 121, 8))
 _DIRECTIONS = tuple(2 * pi * at / 16 for at in range(16))
 _COVERS_TEXT, _COVERS_BAR = 1000.0, 2.0
 """Costs of an overlap, in points of distance a square point."""
+Point = tuple[float, float]
 
 
-def label_points(axes: Axes, points: Sequence[tuple[float, float, float, float]], names: Sequence[str]) -> list[Bbox]:
+def label_points(
+    axes: Axes, points: Sequence[Point], names: Sequence[str], lines: Sequence[tuple[Point, Point]] = ()
+) -> list[Bbox]:
     """Write each name near its point: right of it where there is room, else around it and further out.
 
     The axes' limits must be final. The place is the one that covers least, and of those the nearest.
 
     Args:
         axes: where the points are drawn already.
-        points: of each name x, low, y, high: the point and the ends of its upright interval.
+        points: of each name.
         names: what to write.
+        lines: upright or level ones that names had better not cross.
 
     Returns:
         Where each name stands, in points from the figure's lower left corner.
@@ -40,11 +45,9 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, float, float]]
     canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()  # the layout is settled when a figure is drawn
     to_pt = 72 / figure.dpi
-    middles = [axes.transData.transform((x, y)) * to_pt for x, _, y, _ in points]
-    bars = [
-        Bbox([axes.transData.transform((x, low)) * to_pt - 1.5, axes.transData.transform((x, high)) * to_pt + 1.5])
-        for x, low, _, high in points
-    ]
+    middles = [axes.transData.transform(point) * to_pt for point in points]
+    ends = [axes.transData.transform(sorted(line)) * to_pt for line in lines]
+    bars = [Bbox([low - _LINE_PT, high + _LINE_PT]) for low, high in ends]
     marks = [Bbox([middle - _MARK_PT, middle + _MARK_PT]) for middle in middles]
     room = Bbox(axes.get_window_extent().get_points() * to_pt)
     taken: list[Bbox] = []

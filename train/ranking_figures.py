@@ -1,5 +1,6 @@
 """Pictures of the comparison of models: accuracy against cost, recall by class, robustness. SVG out."""
 
+from itertools import pairwise
 from textwrap import fill
 from typing import Any
 
@@ -43,7 +44,10 @@ def accuracy_against(models: list[Row], cost: str) -> tuple[str, list[str]]:
         _limits(axes, points)
         axes.set_xlabel(AXES[cost])
         axes.set_title("accuracy, %")
-        label_points(axes, points, [row["name"] for row in known])
+        steps = [((a[0], a[2]), (b[0], a[2])) for a, b in pairwise(front)]
+        steps += [((b[0], a[2]), (b[0], b[2])) for a, b in pairwise(front)]
+        bars = [((x, low), (x, high)) for x, low, _, high in points]
+        label_points(axes, [(p[0], p[2]) for p in points], [row["name"] for row in known], [*bars, *steps])
         return fs.svg(figure), left_out
 
 
@@ -58,7 +62,7 @@ def _limits(axes: Any, points: list[tuple[float, float, float, float]]) -> None:
     middle, reach = (least * most) ** 0.5, max((most / least) ** 0.5, 2.0)
     room = 1.35 * reach**0.3
     fs.spread(axes, "x", middle / reach, middle * reach)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value).replace(".00", "")))
     axes.set_xlim(middle / reach / room, middle * reach * room)
     low, high = min(p[1] for p in points), max(p[3] for p in points)
     axes.set_ylim(max(0.0, low - 0.08 * (high - low)), min(100.0, high + 0.08 * (high - low)))

@@ -56,21 +56,26 @@ def _also(made: dict[str, Any]) -> Raw:
     for cost in COSTS:
         names = [row["name"] for row in made["models"] if row["on_front"][cost]]
         if names:
-            said.append(paragraph(f"As accurate as no other for their {words.COST_NAMES[cost]}: {', '.join(names)}."))
+            said.append(paragraph(f"On the front of accuracy against {words.COST_NAMES[cost]}: {', '.join(names)}."))
     return join(*said)
 
 
 def _overview(made: dict[str, Any]) -> Raw:
-    columns = ["model", "accuracy", "macro F1", "worst class", "ECE", "parameters", "MACs", "bytes", "training"]
+    columns = [
+        *("model", "accuracy", "macro F1", "worst class", "ECE", "parameters", "MACs", "bytes"),
+        *("latency, ms", "training", "front"),
+    ]
     rows = [
         [
-            _name(row),
+            row["name"],
             _two(words.percent(row["accuracy"]), words.interval(row["accuracy_interval"])),
             words.percent(row["macro_f1"], 1),
             _two(words.percent(row["worst_class"]["recall"], 1), row["worst_class"]["name"]),
             words.percent(row["ece"], 1),
             *(words.count(row[key]) for key in ("parameters", "macs", "size_bytes")),
+            _two(words.milliseconds(row), f"{words.batched(row)} of 256"),
             _training(row),
+            _fronts(row),
         ]
         for row in made["models"]
     ]
@@ -78,15 +83,17 @@ def _overview(made: dict[str, Any]) -> Raw:
         "All models",
         table(columns, rows, caption="The most accurate first; in small type the 95% interval, in %"),
         note(
-            "“front”: no other model is as accurate at so few multiply-adds, or in so small a file. Training times are "
-            "those of the machines that trained, and are not comparable where these differ."
+            "Front: no other model is as accurate at so few multiply-adds (MACs), or in so small a file (size). "
+            "Training times are those of the machines that trained. Latency is the median for one face; in small type "
+            "for one of 256 that go in together. ",
+            words.latency_note(made),
         ),
         anchor="models",
     )
 
 
-def _name(row: dict[str, Any]) -> Raw:
-    return join(row["name"], " ", badge("front", "good")) if words.fronts(row) else join(row["name"])
+def _fronts(row: dict[str, Any]) -> Raw:
+    return join(*(join(badge(words.COST_NAMES[cost], "good"), " ") for cost in COSTS if row["on_front"][cost]))
 
 
 def _training(row: dict[str, Any]) -> Raw | None:
@@ -111,13 +118,10 @@ def _cost(made: dict[str, Any]) -> Raw:
             drawn.append(figure(picture, said, f"Accuracy against {name}, a point a model"))
         if left_out:
             missing.append(note(f"{', '.join(left_out)}: {name} not known, so not in that picture."))
-    rows = [[row["name"], words.milliseconds(row), words.batched(row)] for row in made["models"]]
     return section(
         "Accuracy and cost",
         figures(*drawn),
         *missing,
-        table(["model", "one face", "a face of 256"], rows, caption="Median latency, ms"),
-        note(words.latency_note(made)),
         anchor="cost",
     )
 

@@ -135,8 +135,8 @@ def _check_alike(found: Sequence[tuple[Path, dict[str, Any]]]) -> None:
         for what, of in _ALIKE:
             if of(first) != of(made):
                 raise RunError(
-                    f"{first_path} and {path} cannot be compared: {what} differs ({of(first)} against {of(made)}); "
-                    "evaluate both on the same"
+                    f"{first_path} and {path} cannot be compared: they differ in {what} "
+                    f"({of(first)} against {of(made)}); evaluate both on the same"
                 )
         if made["predictions"]["labels"] != first["predictions"]["labels"]:
             raise RunError(
@@ -148,8 +148,8 @@ def _check_alike(found: Sequence[tuple[Path, dict[str, Any]]]) -> None:
 def _names(found: Sequence[tuple[Path, dict[str, Any]]]) -> list[str]:
     """What each is called; those of the same name carry their variant, and the identity where even that is the same."""
     names = [str(made["what"]["name"]) for _, made in found]
-    for more in ("variant", "identity"):
+    for more, chars in (("variant", None), ("identity", 8)):
         twice = {name for name, times in Counter(names).items() if times > 1}
-        ends = [str(made["what"].get(more) or "")[:8] for _, made in found]
+        ends = [str(made["what"].get(more) or "")[:chars] for _, made in found]
         names = [f"{name} {end}".strip() if name in twice else name for name, end in zip(names, ends, strict=True)]
     return names

@@ -14,7 +14,7 @@ def short(value: float) -> str:
     for unit, letter in _UNITS:
         if value >= 0.9995 * unit:
             scaled = value / unit
-            return f"{scaled:,.0f}{letter}" if scaled >= 99.95 else f"{scaled:.3g}{letter}"
+            return f"{scaled:,.0f}{letter}" if scaled >= 99.95 else f"{scaled:#.3g}{letter}"
     return f"{value:.3g}"
 
 
@@ -95,7 +95,9 @@ def latency_note(made: Row) -> str:
     }
     if not machines:
         return "No latency was measured."
-    where = f"on {len(machines)} machines ({'; '.join(sorted(machines))})" if len(machines) > 1 else f"on {min(machines)}"
+    where = (
+        f"on {len(machines)} machines ({'; '.join(sorted(machines))})" if len(machines) > 1 else f"on {min(machines)}"
+    )
     said = f"The latencies were measured on separate occasions, one an evaluation, {where}: their ratios are rough"
     if made["side_by_side"] is None:
         return f"{said}; --side-by-side measures them in turns, in one process."
