@@ -22,6 +22,7 @@ from fer_edge.cli import (
     demo,
     devices,
     doctor,
+    evaluate,
     models,
     run,
     service,
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for _group in (data, models, service, bench, calibrate):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
-for _command in (demo, train, convert, compare, compare_models, run, tune, doctor, devices):
+for _command in (demo, train, evaluate, convert, compare, compare_models, run, tune, doctor, devices):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 
 _EXTRA_OF = {

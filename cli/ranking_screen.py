@@ -58,14 +58,11 @@ def print_ranking(made: dict[str, Any]) -> None:
 
 def _print_times(made: dict[str, Any]) -> None:
     from fer_edge.cli.screen import table
-    from fer_edge.train.ranking_words import times_rows
+    from fer_edge.train.ranking_words import times_note, times_rows
 
-    threads = "1 thread" if made["threads"] == 1 else f"{made['threads']} threads"
-    table(
-        f"one face, side by side in {made['rounds']} rounds, {threads}",
-        ["model", "median, ms", "times the fastest", "95% interval"],
-        [_cells(*row) for row in times_rows(made)],
-    )
+    columns = ["model", "median, ms", "times the fastest", "95% interval"]
+    table("one face, side by side", columns, [_cells(*row) for row in times_rows(made)])
+    _print(times_note(made))
 
 
 def _cells(*values: str | None) -> list[str]:

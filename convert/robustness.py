@@ -1,10 +1,9 @@
 """What noise, blur and darkness cost, float and int8 side by side on the very same pixels. Runs no engine itself.
 
-Owns the conditions. How faces are made bad is `train/degrade.py`'s, noise apart.
+Owns which conditions. What they do to faces is `train/degrade_conditions.py`'s.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from fer_edge.convert.judge import difference
 from fer_edge.convert.judge_logits import kl_by_image
-from fer_edge.train.degrade import darkened, defocused, noisy
+from fer_edge.train.degrade_conditions import AS_THEY_ARE, Condition, blur, dark, noise
 
 NOISES = (0.05, 0.1, 0.2)
 """Standard deviation of Gaussian noise, of the full range of 255 grays."""
@@ -23,34 +22,13 @@ Faces = NDArray[np.uint8]
 Infer = Callable[[Faces], NDArray[np.float32]]
 """Logits (N, 7) of faces (N, 48, 48) uint8."""
 
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What is done to the faces: `noise`, `blur` or `dark`, how much of it, and in words."""
-
-    kind: str
-    level: float
-    what: str
-
-
-AS_THEY_ARE = Condition("none", 0.0, "as they are")
-CONDITIONS = (
-    *(Condition("noise", level, f"noise, sd {level:g} of range") for level in NOISES),
-    *(Condition("blur", level, f"blur, sigma {level:g} px") for level in SIGMAS_PX),
-    *(Condition("dark", level, f"{level:.0%} of the light") for level in EXPOSURES),
-)
+CONDITIONS = (*map(noise, NOISES), *map(blur, SIGMAS_PX), *map(dark, EXPOSURES))
 
 
 def degraded(faces: Faces, seed: int) -> Iterator[tuple[Condition, Faces]]:
     """Every condition with the faces (N, 48, 48) uint8 under it; its noise hangs on seed and condition alone."""
     for at, condition in enumerate(CONDITIONS):
-        rng = np.random.default_rng([seed, 9, at])
-        if condition.kind == "noise":
-            yield condition, noisy(faces, condition.level, rng)
-        elif condition.kind == "blur":
-            yield condition, defocused(faces, condition.level)
-        else:
-            yield condition, darkened(faces, condition.level, rng)
+        yield condition, condition.apply(faces, np.random.default_rng([seed, 9, at]))
 
 
 def judge_robustness(

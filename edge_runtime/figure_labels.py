@@ -1,13 +1,14 @@
 """Writes names beside the points of a picture so that none covers another. Knows no report."""
 
-from collections.abc import Iterator, Sequence
-from math import cos, hypot, pi, sin
+from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from fer_edge.edge_runtime import figure_style as fs
 
@@ -16,13 +17,15 @@ _MARK_PT = 4.5
 """Half the side of a point."""
 _GAP_PT = 3.0
 _LINE_PT = 1.5
-_LINE_FROM_PT = 7.0
+_LINE_FROM_PT = 11.5
 """A name further from its point than so is tied to it by a line."""
-_REACH_PT = tuple(range(0, 121, 8))
-_DIRECTIONS = tuple(2 * pi * at / 16 for at in range(16))
-_COVERS_TEXT, _COVERS_BAR = 1000.0, 2.0
-"""Costs of an overlap, in points of distance a square point."""
+_REACH_PT = np.arange(0.0, 121.0, 8.0)
+_DIRECTIONS = np.arange(16) * np.pi / 8
+_COVERS_TEXT, _COVERS_LINE, _NOT_RIGHT = 1000.0, 2.0, 2.0
+"""Costs, in points of distance: of a square point of overlap, and of not being right of the point."""
 Point = tuple[float, float]
+Box = NDArray[np.float64]
+"""Left, bottom, right, top in points, or many of them in rows."""
 
 
 def label_points(
@@ -45,63 +48,61 @@ def label_points(
     canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()  # the layout is settled when a figure is drawn
     to_pt = 72 / figure.dpi
-    middles = [axes.transData.transform(point) * to_pt for point in points]
+    middles = axes.transData.transform(points) * to_pt
+    marks = np.concatenate((middles - _MARK_PT, middles + _MARK_PT), axis=1)
     ends = [axes.transData.transform(sorted(line)) * to_pt for line in lines]
-    bars = [Bbox([low - _LINE_PT, high + _LINE_PT]) for low, high in ends]
-    marks = [Bbox([middle - _MARK_PT, middle + _MARK_PT]) for middle in middles]
-    room = Bbox(axes.get_window_extent().get_points() * to_pt)
-    taken: list[Bbox] = []
-    for at, name in enumerate(names):
+    bars = np.array([[*(low - _LINE_PT), *(high + _LINE_PT)] for low, high in ends]).reshape(-1, 4)
+    room = axes.get_window_extent().extents * to_pt
+    taken: list[Box] = []
+    for name, point, middle in zip(names, points, middles, strict=True):
         text = axes.text(0, 0, name, fontsize=_SIZE_PT)
         box = text.get_window_extent(canvas.get_renderer())
-        width, height = box.width * to_pt, box.height * to_pt
         text.remove()
-        x, y = middles[at]
-        places = list(_places(x, y, width, height))
-        dense = [*taken, *marks]
-        place, reach = min(places, key=lambda p: _cost(p[0], room, dense, bars) + p[1])
+        places, reaches = _places(middle, box.width * to_pt, box.height * to_pt)
+        dense = np.concatenate((marks, np.array(taken).reshape(-1, 4)))
+        place = places[np.argmin(_cost(places, room, dense, bars) + reaches)]
         taken.append(place)
-        _write(axes, name, (x, y), place, reach)
-    return taken
+        _write(axes, name, point, place - np.tile(middle, 2))
+    return [Bbox.from_extents(*place) for place in taken]
 
 
-def _places(x: float, y: float, width: float, height: float) -> Iterator[tuple[Bbox, float]]:
-    """Boxes for a name around (x, y), with their distance from it; of equal ones the first is preferred."""
-    for reach in _REACH_PT:
-        for angle in _DIRECTIONS:
-            across, up = cos(angle), sin(angle)
-            away = _MARK_PT + _GAP_PT + reach
-            middle_x = x + across * away + (width / 2) * max(-1.0, min(1.0, 1.4 * across))
-            middle_y = y + up * (away + height / 2)
-            box = Bbox.from_bounds(middle_x - width / 2, middle_y - height / 2, width, height)
-            yield box, reach + (0.0 if across > 0.9 else 2.0)
+def _places(middle: Box, width: float, height: float) -> tuple[Box, Box]:
+    """Boxes (P, 4) of a name around a point, and what their distance costs (P,)."""
+    reach, angle = (grid.ravel() for grid in np.meshgrid(_REACH_PT, _DIRECTIONS, indexing="ij"))
+    across, up = np.cos(angle), np.sin(angle)
+    away = _MARK_PT + _GAP_PT + reach
+    x = middle[0] + across * away + width / 2 * np.clip(1.4 * across, -1, 1)
+    y = middle[1] + up * (away + height / 2)
+    places = np.stack((x - width / 2, y - height / 2, x + width / 2, y + height / 2), axis=1)
+    return places, reach + np.where(across > 0.9, 0.0, _NOT_RIGHT)
 
 
-def _cost(place: Bbox, room: Bbox, dense: Sequence[Bbox], bars: Sequence[Bbox]) -> float:
-    outside = place.width * place.height - _shared(place, room)
-    covered = sum(_shared(place, other) for other in dense)
-    return _COVERS_TEXT * (outside + covered) + _COVERS_BAR * sum(_shared(place, bar) for bar in bars)
+def _cost(places: Box, room: Box, dense: Box, bars: Box) -> Box:
+    area = (places[:, 2] - places[:, 0]) * (places[:, 3] - places[:, 1])
+    outside = area - _shared(places, room[None])
+    return _COVERS_TEXT * (outside + _shared(places, dense)) + _COVERS_LINE * _shared(places, bars)
 
 
-def _shared(one: Bbox, other: Bbox) -> float:
-    both = Bbox.intersection(one, other)
-    return 0.0 if both is None else both.width * both.height
+def _shared(places: Box, others: Box) -> Box:
+    """The area (P,) that each place has in common with the others (M, 4)."""
+    low = np.maximum(places[:, None, :2], others[None, :, :2])
+    high = np.minimum(places[:, None, 2:], others[None, :, 2:])
+    shared: Box = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
+    return shared
 
 
-def _write(axes: Axes, name: str, point: tuple[float, float], place: Bbox, reach: float) -> None:
-    x, y = (place.x0 + place.x1) / 2 - point[0], (place.y0 + place.y1) / 2 - point[1]
-    nearest = (
-        min(max(point[0], place.x0), place.x1) - point[0],
-        min(max(point[1], place.y0), place.y1) - point[1],
-    )
+def _write(axes: Axes, name: str, point: Point, place: Box) -> None:
+    """The name in its place, (4,) in points from the point, and a line to it from afar."""
+    low, high = place[:2], place[2:]
     made = axes.annotate(
-        name, axes.transData.inverted().transform([v * axes.figure.dpi / 72 for v in point]), (x, y),
-        textcoords="offset points", ha="center", va="center", fontsize=_SIZE_PT, color=fs.INK,
+        name, point, tuple((low + high) / 2), textcoords="offset points", ha="center", va="center",
+        fontsize=_SIZE_PT, color=fs.INK,
     )  # fmt: skip
     made.set_in_layout(False)
-    if hypot(*nearest) > _LINE_FROM_PT + _MARK_PT:
+    nearest = np.clip(0, low, high)
+    if np.hypot(*nearest) > _LINE_FROM_PT:
         line = axes.annotate(
-            "", axes.transData.inverted().transform([v * axes.figure.dpi / 72 for v in point]), nearest,
-            textcoords="offset points", arrowprops={"arrowstyle": "-", "color": fs.GREY, "linewidth": 0.8},
+            "", point, tuple(nearest), textcoords="offset points",
+            arrowprops={"arrowstyle": "-", "color": fs.GREY, "linewidth": 0.8},
         )  # fmt: skip
         line.set_in_layout(False)

@@ -20,7 +20,9 @@ from fer_edge.train.intervals import wilson
 from fer_edge.train.ranking import on_front, pairs, ranking
 from fer_edge.train.ranking_page import ranking_page
 from fer_edge.train.ranking_read import Evaluated, read_all
+from fer_edge.train.ranking_time import check_run
 from fer_edge.train.ranking_words import duration, latency_note, short
+from fer_edge.train.synth import synthetic_dataset
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 HARMS = (
@@ -71,7 +73,10 @@ def evaluation(
         "confusion": [],
         "confidence": {"ece": 0.05},
         "robustness": [
-            {"condition": kind, "level": level, "what": f"{kind} {level:g}", "accuracy": accuracy * (0.9 - at / 50)}
+            {
+                "condition": kind, "level": level, "what": f"{kind} {level:g}", "images": images,
+                "accuracy": accuracy * (0.9 - at / 50),
+            }
             for at, (kind, level) in enumerate(HARMS)
         ],
         "predictions": {"labels": labels.tolist(), "predicted": predicted.tolist(), "confidence": [0.5] * images},
@@ -79,6 +84,7 @@ def evaluation(
         "latency_ms": {"batch1": {"median": 2.5, "p90": 3.0, "runs": 200}, "batch256_per_sample": 0.8},
         "training": {"recipe": {"model": name}, "epochs_run": 20, "seconds": 600.0},
         "machine": {"cpu": "Some CPU", "usable_cores": 2},
+        "seed": 0,
         "versions": {},
         "made_at": "2026-01-02T03:04:05Z",
         "command": ["fer-edge", "evaluate", f"runs/{name}"],
@@ -158,15 +164,13 @@ def test_models_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
 def test_a_run_without_an_evaluation_is_one_sentence(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path / "a", evaluation("a", 500))
     (tmp_path / "b").mkdir()
-    for words, said in (
-        (("a", "b"), "b has no evaluation.json; make it: fer-edge evaluate b"),
-        (("a", "c"), "c does not exist"),
-        (("a",), "a comparison needs two models or more"),
-    ):
-        done = cli("compare-models", *words)
-        assert done.returncode == 1
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
+    done = cli("compare-models", "a", "b")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "fer-edge: b has no evaluation.json; make it: fer-edge evaluate b\n"
+    with pytest.raises(RunError, match="c does not exist"):
+        read_all([tmp_path / "a", tmp_path / "c"])
+    with pytest.raises(RunError, match="a comparison needs two models or more"):
+        read_all([tmp_path / "a"])
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", "\xff"])
@@ -251,8 +255,6 @@ def test_the_command_writes_what_it_prints(cli: Cli, tmp_path: Path) -> None:
     again = cli("compare-models", "r0", "r1", "--out", "report")
     assert again.returncode == 1
     assert "exists already" in again.stderr
-    assert cli("compare-models", "r0", "r1", "--out", "report", "--force").returncode == 0
-    assert len(json.loads((tmp_path / "report" / "compare-models.json").read_text())["models"]) == 2
 
 
 def test_without_side_by_side_no_training_library_is_loaded(tmp_path: Path) -> None:
@@ -269,12 +271,44 @@ def test_without_side_by_side_no_training_library_is_loaded(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_no_run_cannot_be_timed(cli: Cli, tmp_path: Path) -> None:
-    for name in "ab":
-        write(tmp_path / name, evaluation(name, 500, seed=ord(name)))
-    done = cli("compare-models", "a", "b", "--side-by-side")
-    assert done.returncode == 1
-    assert "a/evaluation.json lies in no run, so its model cannot be timed" in done.stderr
+def test_what_is_no_run_or_has_changed_cannot_be_timed(tmp_path: Path) -> None:
+    one = Evaluated(write(tmp_path / "a", evaluation("a", 500)) / "evaluation.json", "a", evaluation("a", 500))
+    with pytest.raises(RunError, match=r"a/evaluation.json lies in no run, so its model cannot be timed"):
+        check_run(one)
+    recipe = {"schema": 1, "recipe": {"model": "logreg"}, "data_sha256": ""}
+    (tmp_path / "a" / "recipe.json").write_text(json.dumps(recipe))
+    (tmp_path / "a" / "model.joblib").write_bytes(b"another")
+    with pytest.raises(RunError, match=r"a holds another model than the one that was evaluated; run: fer-edge evaluat"):
+        check_run(one)
+
+
+def test_times_are_taken_in_turns_and_compared_with_the_fastest(cli: Cli, tmp_path: Path) -> None:
+    """Two regressions of different sizes: quickly made, and timed without TensorFlow."""
+    from fer_edge.train.fit import train
+    from fer_edge.train.recipes import recipe_for
+    from fer_edge.train.run_folder import RunFolder
+
+    data = synthetic_dataset(350, 0)
+    for name, components in (("small", 5), ("large", 120)):
+        recipe = recipe_for("logreg", components=components, train_fraction=1.0)
+        train(data, recipe, tmp_path / name)
+        run = RunFolder(tmp_path / name)
+        write(tmp_path / name, evaluation(name, 500 + components, what={"identity": run.identity()}))
+    done = cli("compare-models", "small", "large", "--side-by-side", "--threads", "1", "--out", "o")
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "o" / "compare-models.json").read_text())["side_by_side"]
+    assert made["rounds"] >= 20
+    assert made["threads"] == 1
+    fastest = made["models"].pop(made["fastest"])
+    assert fastest["over_fastest"] is None
+    (other,) = made["models"].values()
+    assert other["over_fastest"]["rounds"] == made["rounds"]
+    low, high = other["over_fastest"]["interval"]
+    assert low <= other["over_fastest"]["time_ratio"] <= high
+    page = (tmp_path / "o" / "compare-models.html").read_text()
+    assert "Latency, side by side" in page
+    assert f"in each of {made['rounds']} rounds, with 1 core, on" in page
+    assert "times the fastest" in done.stdout
 
 
 # Words and pictures

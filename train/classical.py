@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 from fer_edge.devices.errors import RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.edge_runtime.vocabulary import EMOTIONS
-from fer_edge.train.batches import fit_and_val_rows, fit_part
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipe import ClassicalRecipe
 from fer_edge.train.run_folder import Epoch, RunFolder
@@ -48,6 +47,8 @@ def fit_classical(data: Dataset, recipe: ClassicalRecipe, run: RunFolder) -> Epo
     Raises:
         RunError: fewer faces than principal components.
     """
+    from fer_edge.train.batches import fit_and_val_rows, fit_part  # brings Keras, which a fitted model does without
+
     fit_rows, val_rows = fit_and_val_rows(data, recipe.val_fraction, recipe.seed)
     fit_rows = fit_part(data, fit_rows, recipe.train_fraction, recipe.seed)
     if recipe.model == "logreg" and len(fit_rows) < recipe.components:

@@ -1,4 +1,4 @@
-"""Makes good faces bad, in known steps: smaller, darker, out of focus, moved. Deterministic by seed.
+"""Makes good faces bad, in known steps: smaller, darker, out of focus, moved, covered. Deterministic by seed.
 
 What the camera loop would hand to the model is what comes out: whole grays, (48, 48), enlarged by the one
 preprocessing function.
@@ -22,6 +22,7 @@ SIDES_PX = tuple(range(8, FACE_SIDE + 1, 2))
 EXPOSURES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.16, 0.13, 0.1, 0.08, 0.06, 0.04)
 READ_NOISE = 2.0
 """Standard deviation in grays: light gets less in the dark, a sensor's own noise does not."""
+MIDDLE_GRAY = 128
 SIGMAS_PX = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 PATHS_PX = (3, 5, 7, 9, 11, 13)
 ANGLES_DEG = (0, 45, 90, 135)
@@ -31,6 +32,27 @@ def noisy(faces: Faces, level: float, rng: np.random.Generator) -> Faces:
     """Each face with Gaussian noise of `level` times 255 grays, rounded to whole grays and cut off at 0 and 255."""
     off = rng.standard_normal(faces.shape, dtype=np.float32) * np.float32(level * 255)
     return np.clip(np.rint(faces + off), 0, 255).astype(np.uint8)
+
+
+def brightened(faces: Faces, factor: float) -> Faces:
+    """Each face with `factor` times its light, cut off at 255 as an overexposed sensor does."""
+    return np.minimum(np.rint(faces * np.float32(factor)), 255).astype(np.uint8)
+
+
+def occluded(faces: Faces, share: float, rng: np.random.Generator) -> Faces:
+    """Each face with a square of middle gray, `share` of its side wide, wholly inside it, at a place of its own."""
+    side = round(share * FACE_SIDE)
+    covered = np.array(faces)
+    for face, (top, left) in zip(covered, rng.integers(0, FACE_SIDE - side + 1, (len(faces), 2)), strict=True):
+        face[top : top + side, left : left + side] = MIDDLE_GRAY
+    return covered
+
+
+def compressed(faces: Faces, quality: int) -> Faces:
+    """Each face as it comes out of a JPEG of this quality, 1 to 100."""
+    quality_flag = (cv2.IMWRITE_JPEG_QUALITY, quality)
+    files = (cv2.imencode(".jpg", np.ascontiguousarray(face), quality_flag)[1] for face in faces)
+    return np.stack([cv2.imdecode(file, cv2.IMREAD_GRAYSCALE) for file in files])
 
 
 def shrunk(faces: Faces, side_px: int) -> Faces:

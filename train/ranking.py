@@ -104,6 +104,7 @@ def _row(one: Evaluated) -> dict[str, Any]:
         },
         "ece": (made.get("confidence") or {}).get("ece"),
         "robustness": made.get("robustness"),
+        "seed": made.get("seed"),
         **{key: made.get(key) for key in ("parameters", *COSTS, "latency_ms")},
         "training": training and {key: training.get(key) for key in ("epochs_run", "seconds")},
         "on_front": {},

@@ -134,10 +134,7 @@ def _times(made: dict[str, Any]) -> Raw:
             words.times_rows(made),
             caption="One face at a time",
         ),
-        note(
-            f"Measured in one process, in turns, in a new order in each of {made['rounds']} rounds, with "
-            f"{made['threads']} thread(s) on {made['machine']['cpu']}. A ratio is the median of those within rounds."
-        ),
+        note(words.times_note(made)),
         anchor="side-by-side",
     )
 

@@ -113,7 +113,7 @@ def common_conditions(models: list[Row]) -> tuple[list[Row], dict[str, list[floa
     """Robustness of those models that were judged under the conditions of the first that was judged at all.
 
     Returns:
-        The conditions `{"condition", "level", "what"}`, unharmed first; accuracy under each by model; who is left out.
+        The conditions (`condition`, `level`, `what`), unharmed first; accuracy under each by model; who is left out.
     """
     judged = [row for row in models if row["robustness"]]
     if not judged:
@@ -124,18 +124,30 @@ def common_conditions(models: list[Row]) -> tuple[list[Row], dict[str, list[floa
         for row in judged
         if _conditions(row) == conditions
     }
-    unharmed = {"condition": "none", "level": 0.0, "what": "as they are"}
+    of_all = conditions[0]["images"] == sum(of["support"] for of in judged[0]["by_class"].values())
+    unharmed = {"condition": "none", "level": 0.0, "what": "as they are" if of_all else "as they are, all images"}
     return [unharmed, *conditions], accuracies, [row["name"] for row in models if row["name"] not in accuracies]
 
 
 def _conditions(row: Row) -> list[Row]:
-    return [{key: harmed[key] for key in ("condition", "level", "what")} for harmed in row["robustness"]]
+    keys = ("condition", "level", "what", "images")
+    return [{key: harmed[key] for key in keys} | {"seed": row["seed"]} for harmed in row["robustness"]]
 
 
 def _three(value: float | None) -> str | None:
     if value is None:
         return None
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
+
+
+def times_note(made: Row) -> str:
+    """How the latencies side by side were measured."""
+    threads = made["threads"]
+    with_ = "the cores that each library takes" if threads is None else f"{threads} core{'' if threads == 1 else 's'}"
+    return (
+        f"Measured in one process, in turns, in a new order in each of {made['rounds']} rounds, with {with_}, on "
+        f"{made['machine']['cpu'] or 'a processor without a name'}. A ratio is the median of those within rounds."
+    )
 
 
 def times_rows(made: Row) -> list[tuple[str, str | None, str | None, str | None]]:
