@@ -33,31 +33,42 @@ def evaluate(
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Time one face and a batch of 256.")] = True,
     threads: Annotated[int, typer.Option(min=0, help="Cores to use; 0: what the library takes.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of noise, of what is covered, and of the random images.")] = 0,
+    explanation: Annotated[
+        bool, typer.Option("--explanation/--no-explanation", help="Find out where the model looks.")
+    ] = True,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Show faces of the data in the page.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON and nothing else.")] = False,
 ) -> None:
     """Judge one model on held-out images: a training run, or one variant of a bundle."""
     from fer_edge.cli.screen import progress
     from fer_edge.devices.files import write_json
+    from fer_edge.train.eval_images import data_of
+    from fer_edge.train.eval_page import write_page
     from fer_edge.train.eval_subject import opened
-    from fer_edge.train.evaluate import Plan, data_of
+    from fer_edge.train.evaluate import Plan
     from fer_edge.train.evaluate import evaluate as measure
 
-    plan = Plan(split, robustness_images if robustness else 0, latency, seed)
+    plan = Plan(split, robustness_images if robustness else 0, latency, explanation, seed)
     with progress("starting") as (bar, task), opened(run, variant, threads) as subject:
 
         def step(what: str) -> None:
             bar.update(task, description=what, advance=1)
 
-        made = measure(data_of(subject.run, data), subject, plan, step)
+        dataset = data_of(subject.run, data)
+        made = measure(dataset, subject, plan, step)
     made["made_at"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     made["command"] = ["fer-edge", *sys.argv[1:]]
     folder = out or _home(run, subject)
     write_json(folder / "evaluation.json", made, indent=None)
+    write_page(folder / "evaluation.html", made, dataset.faces if images else None)
     if as_json:
         print(json.dumps(made, indent=2, allow_nan=False))
         return
     _print(made)
-    print(f"written: {folder / 'evaluation.json'}")
+    for name in ("evaluation.json", "evaluation.html"):
+        print(f"written: {folder / name}")
+    if images:
+        print("the page shows faces of the data; to pass it on, make it with --no-images")
 
 
 def _home(run: Path | None, subject: "Subject") -> Path:

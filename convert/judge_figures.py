@@ -4,7 +4,6 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from fer_edge.edge_runtime import figure_style as fs
@@ -47,7 +46,7 @@ def drops(rows: dict[str, Row], margin_pp: float) -> str:
             (name, f"{signed(row['drop_pp'])}, {span(row['drop_score_interval_pp'])}") for name, row in rows.items()
         ]
         for height, (name, row) in zip(fs.rows_of(axes, labels), rows.items(), strict=True):
-            _interval(axes, row["drop_pp"], row["drop_score_interval_pp"], height, colour(name))
+            fs.interval(axes, row["drop_pp"], row["drop_score_interval_pp"], height, colour(name))
         axes.set_xlabel(f"accuracy lost, percentage points; dashed: the margin of {margin_pp:g}")
         axes.xaxis.set_major_locator(MaxNLocator(6))
         return fs.svg(figure)
@@ -67,7 +66,7 @@ def recalls(name: str, row: Row, reference: Row) -> str:
         ]
         for height, e in zip(fs.rows_of(axes, labels), known, strict=True):
             for of, shift, hue in ((reference, 0.1, fs.ORANGE), (row, -0.1, colour(name))):
-                _interval(axes, of["classes"][e]["recall"], of["classes"][e]["recall_interval"], height + shift, hue)
+                fs.interval(axes, of["classes"][e]["recall"], of["classes"][e]["recall_interval"], height + shift, hue)
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel(f"recall; above {reference['name']}, below {name}")
@@ -86,7 +85,7 @@ def recall_drops(name: str, row: Row) -> str:
             for e, cell in zip(known, cells, strict=True)
         ]
         for height, cell in zip(fs.rows_of(axes, labels), cells, strict=True):
-            _interval(axes, cell["recall_drop_pp"], cell["recall_drop_interval_pp"], height, colour(name))
+            fs.interval(axes, cell["recall_drop_pp"], cell["recall_drop_interval_pp"], height, colour(name))
         axes.set_xlabel("recall lost, percentage points")
         axes.xaxis.set_major_locator(MaxNLocator(6))
         return fs.svg(figure)
@@ -96,7 +95,7 @@ def confusion(row: Row) -> str:
     """The confusion of one model: images by true emotion (rows) and named emotion (columns), shaded by share of row."""
     counts = row["confusion"]
     shades = [[(fs.ORANGE, n / max(1, sum(line)) * 0.75) for n in line] for line in counts]
-    return _matrix(shades, [[f"{n:,}" for n in line] for line in counts])
+    return fs.matrix(shades, [[f"{n:,}" for n in line] for line in counts], EMOTIONS)
 
 
 def confusion_change(row: Row, reference: Row) -> str:
@@ -105,7 +104,7 @@ def confusion_change(row: Row, reference: Row) -> str:
     change = [[a - b for a, b in zip(mine, theirs, strict=True)] for mine, theirs in pairs]
     most = max(1, *(abs(n) for line in change for n in line))
     shades = [[(fs.BLUE if n > 0 else fs.ORANGE, abs(n) / most * 0.75) for n in line] for line in change]
-    return _matrix(shades, [[f"{n:+d}".replace("-", "−") if n else "" for n in line] for line in change])
+    return fs.matrix(shades, [[f"{n:+d}".replace("-", "−") if n else "" for n in line] for line in change], EMOTIONS)
 
 
 def changes(rows: dict[str, Row]) -> str:
@@ -239,31 +238,3 @@ def _panels(made: Row) -> tuple[Figure, list[tuple[Axes, list[int]]]]:
         axes.set_xlabel(what)
         panels.append((axes, at))
     return figure, panels
-
-
-def _interval(axes: Axes, value: float, ends: list[float], height: float, hue: str) -> None:
-    axes.plot(ends, [height, height], color=hue, linewidth=3.2, solid_capstyle="butt", alpha=0.55)
-    axes.plot([value], [height], "o", color=hue, markersize=6)
-
-
-def _matrix(shades: list[list[tuple[str, float]]], texts: list[list[str]]) -> str:
-    """Squares with a number in each: colour and strength by cell, rows are the true emotions."""
-    size = len(EMOTIONS)
-    with fs.style():
-        figure, (axes,) = fs.canvas(380)
-        for y in range(size):
-            for x in range(size):
-                hue, strength = shades[y][x]
-                axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=hue, alpha=strength, linewidth=0))
-                axes.text(x, y, texts[y][x], ha="center", va="center", fontsize=11)
-        axes.set_xlim(-0.5, size - 0.5)
-        axes.set_ylim(size - 0.5, -0.5)
-        axes.set_xticks(range(size), EMOTIONS, fontsize=10)
-        axes.set_yticks(range(size), EMOTIONS)
-        axes.set_xlabel("named")
-        axes.set_ylabel("true")
-        axes.grid(visible=False)
-        for y in range(size + 1):
-            axes.axhline(y - 0.5, color=fs.LINE, linewidth=0.8)
-            axes.axvline(y - 0.5, color=fs.LINE, linewidth=0.8)
-        return fs.svg(figure)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from fer_edge.edge_runtime.html_style import COLOURS
@@ -94,6 +95,35 @@ def spread(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> Non
     else:
         axis.set_major_locator(MaxNLocator(6))
         axis.set_major_formatter(ScalarFormatter(useOffset=False))
+
+
+def interval(axes: Axes, value: float, ends: Sequence[float], height: float, colour: str) -> None:
+    """A value and the ends of its interval, lying, at a height of `rows_of`."""
+    axes.plot(ends, [height, height], color=colour, linewidth=3.2, solid_capstyle="butt", alpha=0.55)
+    axes.plot([value], [height], "o", color=colour, markersize=6)
+
+
+def matrix(shades: Sequence[Sequence[tuple[str, float]]], texts: Sequence[Sequence[str]], names: Sequence[str]) -> str:
+    """A confusion as SVG: squares of a colour and strength with a text in each, true classes by row."""
+    size = len(names)
+    with style():
+        figure, (axes,) = canvas(380)
+        for y in range(size):
+            for x in range(size):
+                hue, strength = shades[y][x]
+                axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=hue, alpha=strength, linewidth=0))
+                axes.text(x, y, texts[y][x], ha="center", va="center", fontsize=11)
+        axes.set_xlim(-0.5, size - 0.5)
+        axes.set_ylim(size - 0.5, -0.5)
+        axes.set_xticks(range(size), names, fontsize=10 if size < 8 else 9)
+        axes.set_yticks(range(size), names)
+        axes.set_xlabel("named")
+        axes.set_ylabel("true")
+        axes.grid(visible=False)
+        for y in range(size + 1):
+            axes.axhline(y - 0.5, color=LINE, linewidth=0.8)
+            axes.axvline(y - 0.5, color=LINE, linewidth=0.8)
+        return svg(figure)
 
 
 def intervals(
