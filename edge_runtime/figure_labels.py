@@ -52,7 +52,7 @@ def label_points(
     marks = np.concatenate((middles - _MARK_PT, middles + _MARK_PT), axis=1)
     ends = [axes.transData.transform(sorted(line)) * to_pt for line in lines]
     bars = np.array([[*(low - _LINE_PT), *(high + _LINE_PT)] for low, high in ends]).reshape(-1, 4)
-    room = axes.get_window_extent().extents * to_pt
+    room = np.asarray(axes.get_window_extent().extents) * to_pt
     taken: list[Box] = []
     for name, point, middle in zip(names, points, middles, strict=True):
         text = axes.text(0, 0, name, fontsize=_SIZE_PT)

@@ -189,7 +189,7 @@ def _against(made: list[Row]) -> str:
             f"| {run['macro_f1']:.2%} | {worst['name']} {worst['recall']:.1%} |"
         )
     noted = {row.model: MODELS[row.model].published_note for row in made}
-    lines += [f"\nThe published figure of {model} is {note}." for model, note in noted.items() if note]
+    lines += [f"\n{model}: the published figure was {note}." for model, note in noted.items() if note]
     return "\n".join(lines)
 
 

@@ -68,7 +68,7 @@ def pairs(leading: Sequence[Evaluated]) -> list[dict[str, Any]]:
         `{"better", "other", "only_better", "only_other", "difference_pp", "interval_pp", "mcnemar_p",
         "mcnemar_p_holm", "differ"}` each; the interval is not adjusted.
     """
-    made = []
+    made: list[dict[str, Any]] = []
     for better, other in combinations(leading, 2):
         mine, theirs = better.right, other.right
         lost, won, n = int((mine & ~theirs).sum()), int((theirs & ~mine).sum()), len(mine)

@@ -152,7 +152,7 @@ def times_note(made: Row) -> str:
 
 def times_rows(made: Row) -> list[tuple[str, str | None, str | None, str | None]]:
     """Name, median in ms, ratio to the fastest and its interval, the fastest first."""
-    rows = []
+    rows: list[tuple[str, str | None, str | None, str | None]] = []
     for name, of in sorted(made["models"].items(), key=lambda item: _median(item[1]) or 0.0):
         over = of["over_fastest"]
         ratio = "1" if over is None else f"{over['time_ratio']:.2f}"
