@@ -126,6 +126,7 @@ def test_the_most_accurate_comes_first_whatever_the_order_of_the_arguments(tmp_p
         ({"classes": ["angry", "happy"]}, r"they differ in the classes \(angry, disgust, .* against angry, happy\)"),
         ({"schema": 2}, "evaluation of schema 2, expected 1"),
         ({"by_class": None}, "lacks by_class"),
+        ({"robustness": [{"condition": "noise"}]}, "lacks a figure of robustness"),
         ({"predictions": {"predicted": []}}, "lacks a prediction for every image"),
     ],
 )
@@ -324,7 +325,7 @@ def test_figures_are_short() -> None:
     assert [short(n) for n in (999, 1000, 58_423, 999_960, 1_232_807, 3_856_451_328, 96_282_368, 282_255_808)] == [
         "999", "1.00k", "58.4k", "1.00M", "1.23M", "3.86G", "96.3M", "282M",
     ]  # fmt: skip
-    assert [duration(s) for s in (None, 12.6, 600, 36_000)] == [None, "13 s", "10 min", "10.0 h"]
+    assert [duration(s) for s in (None, 12.6, 131, 600, 36_000)] == [None, "13 s", "2.2 min", "10 min", "10.0 h"]
 
 
 def test_names_beside_points_cover_neither_one_another_nor_a_point() -> None:

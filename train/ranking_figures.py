@@ -1,5 +1,6 @@
 """Pictures of the comparison of models: accuracy against cost, recall by class, robustness. SVG out."""
 
+import re
 from itertools import pairwise
 from textwrap import fill
 from typing import Any
@@ -62,7 +63,7 @@ def _limits(axes: Any, points: list[tuple[float, float, float, float]]) -> None:
     middle, reach = (least * most) ** 0.5, max((most / least) ** 0.5, 2.0)
     room = 1.35 * reach**0.3
     fs.spread(axes, "x", middle / reach, middle * reach)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value).replace(".00", "")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+(?=\D|$)", "", short(value))))
     axes.set_xlim(middle / reach / room, middle * reach * room)
     low, high = min(p[1] for p in points), max(p[3] for p in points)
     axes.set_ylim(max(0.0, low - 0.08 * (high - low)), min(100.0, high + 0.08 * (high - low)))

@@ -81,7 +81,7 @@ def _overview(made: dict[str, Any]) -> Raw:
     ]
     return section(
         "All models",
-        table(columns, rows, caption="The most accurate first; in small type the 95% interval, in %"),
+        table(columns, rows, caption="The most accurate first; in small type the 95% interval, %"),
         note(
             "Front: no other model is as accurate at so few multiply-adds (MACs), or in so small a file (size). "
             "Training times are those of the machines that trained. Latency is the median for one face; in small type "
@@ -203,7 +203,7 @@ def _robustness(made: dict[str, Any]) -> Raw:
             "Accuracy as the faces get worse" + ("." if len(shown) == len(accuracies) else ", of the most accurate."),
             "Accuracy under harm to the faces, a line a model",
         ),
-        table(["faces", *accuracies], rows, caption="Accuracy, %"),
+        table(["faces", *accuracies], rows, caption=f"Accuracy on {conditions[1]['images']:,} images"),
     ]
     if left_out:
         parts.append(note(f"Not judged under these conditions: {', '.join(left_out)}."))

@@ -25,6 +25,7 @@ _NEEDED = {
     "predictions": ("labels", "predicted"),
 }
 _LISTS = ("classes", "accuracy_interval")
+_OF_CLASS, _OF_HARM = ("recall", "support"), ("condition", "level", "what", "images", "accuracy")
 _ALIKE = (
     ("the data set", lambda made: made["data"]["sha256"][:12]),
     ("the split", lambda made: made["data"]["split"]),
@@ -107,17 +108,24 @@ def _lacking(made: dict[str, Any]) -> str | None:
         for key in keys:
             if not isinstance(here, dict) or key not in here:
                 return f"{part}.{key}"
-    if not isinstance(made.get("by_class"), dict):
-        return "by_class"
     for part in _LISTS:
         if not isinstance(made.get(part), list):
             return part
+    by_class = made.get("by_class")
+    if not isinstance(by_class, dict) or not all(_has(by_class.get(name), _OF_CLASS) for name in made["classes"]):
+        return "by_class"
+    if not all(_has(row, _OF_HARM) for row in made.get("robustness") or []):
+        return "a figure of robustness"
     if not isinstance(made.get("accuracy"), float):
         return "accuracy"
     labels, predicted = made["predictions"]["labels"], made["predictions"]["predicted"]
     if not len(labels) == len(predicted) == made["data"]["images"]:
         return "a prediction for every image"
     return None
+
+
+def _has(part: Any, keys: tuple[str, ...]) -> bool:
+    return isinstance(part, dict) and all(key in part for key in keys)
 
 
 def _check_each_once(found: Sequence[tuple[Path, dict[str, Any]]]) -> None:
