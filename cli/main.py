@@ -16,6 +16,7 @@ from fer_edge.cli import (
     bench,
     calibrate,
     compare,
+    compare_models,
     convert,
     data,
     demo,
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 for _group in (data, models, service, bench, calibrate):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
-for _command in (demo, train, evaluate, sweep, convert, compare, run, tune, doctor, devices):
+for _command in (demo, train, sweep, evaluate, compare_models, convert, compare, run, tune, doctor, devices):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 
 _EXTRA_OF = {
