@@ -315,6 +315,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # Ray takes a minute to start on a machine that does anything else
 def test_a_killed_sweep_goes_on_where_it_was(swept: Swept) -> None:
     finished = [name for name in swept.killed if name.endswith("outcome.json")]
     assert 1 <= len(finished) < 4, "the kill came too late to say anything"
@@ -331,6 +332,7 @@ def test_a_killed_sweep_goes_on_where_it_was(swept: Swept) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # Ray takes a minute to start on a machine that does anything else
 def test_results_of_a_sweep(swept: Swept) -> None:
     made = swept.made
     jsonschema.validate(made, json.loads((ROOT / "docs" / "sweep.schema.json").read_text()))
@@ -362,6 +364,7 @@ def test_results_of_a_sweep(swept: Swept) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # Ray takes a minute to start on a machine that does anything else
 def test_a_trial_is_an_ordinary_run(swept: Swept, cli: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     one = next(t for t in swept.made["trials"] if t["model"] == "mlp")
     run = swept.home / "out" / "trials" / one["id"]
@@ -372,6 +375,7 @@ def test_a_trial_is_an_ordinary_run(swept: Swept, cli: Callable[..., subprocess.
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # Ray takes a minute to start on a machine that does anything else
 def test_a_failing_trial_stops_no_other_and_asha_stops_a_bad_one(swept: Swept) -> None:
     """One after the other: the first learns, the second hardly moves and is stopped, the third diverges."""
     (swept.home / "sweep.toml").write_text(
