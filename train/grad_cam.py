@@ -102,5 +102,5 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
 
 def _map_shape(layer: keras.Layer) -> tuple[int, int] | None:
     """Height and width of the layer's output where it is a map of more than one place."""
-    shape = getattr(layer.output, "shape", ())
+    shape: tuple[Any, ...] = getattr(layer.output, "shape", ())
     return (shape[1], shape[2]) if len(shape) == 4 and shape[1] > 1 and shape[2] > 1 else None
