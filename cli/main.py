@@ -25,6 +25,7 @@ from fer_edge.cli import (
     run,
     service,
     train,
+    train_worker,
     tune,
 )
 from fer_edge.devices.errors import FerEdgeError, needs_extra
@@ -40,9 +41,11 @@ for _group in (data, models, service, bench, calibrate):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
 for _command in (demo, train, convert, compare, run, tune, doctor, devices):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
+app.command(hidden=True)(train_worker.train_worker)
 
 _EXTRA_OF = {
     **dict.fromkeys(("tensorflow", "keras", "sklearn", "scipy"), "train"),
+    **dict.fromkeys(("jax", "jaxlib"), "distributed"),
     "matplotlib": "report",
     **dict.fromkeys(("onnx", "tf2onnx", "nncf", "sympy"), "convert"),
     "onnxruntime": "onnx",
