@@ -60,9 +60,7 @@ def train(
             help="Share each batch among so many processes here, or one on each of several hosts; uses JAX.",
         ),
     ] = None,
-    worker_index: Annotated[
-        int | None, typer.Option(help="With hosts: which of them this is; 0 keeps the run.")
-    ] = None,
+    worker_index: Annotated[int | None, typer.Option(help="Which of the hosts this is; 0 keeps the run.")] = None,
 ) -> None:
     """Train a model on a data cache; every epoch is checkpointed, and --resume continues after a kill."""
     from fer_edge.devices.errors import RunError

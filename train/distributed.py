@@ -1,7 +1,7 @@
 """One worker of a run that several processes share, on Keras' distribution API over JAX.
 
-All workers hold the same weights, take equal parts of every batch, and compute one gradient of the whole batch. Worker 0
-alone has the run folder; the others get recipe, history and checkpoint from it, and need nothing but the same data.
+All workers hold the same weights, take equal parts of every batch, and compute one gradient of the whole batch.
+Worker 0 alone has the run folder; the others get recipe, history and checkpoint from it, and need only the same data.
 """
 
 import hashlib
