@@ -1,4 +1,4 @@
-"""One worker's side of the line to the process that started it: the job comes on stdin, progress goes back on a pipe."""
+"""A worker's line to the process that started it: the job comes on stdin, progress goes back on a pipe."""
 
 import contextlib
 import json
