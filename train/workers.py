@@ -156,13 +156,15 @@ def _watch(workers: Sequence[_Worker], on_batch: Callable[..., None], on_epoch: 
     epoch = 0
     while True:
         codes = [worker.process.poll() for worker in workers]
+        if any(codes):
+            time.sleep(SETTLE_S)
         while not workers[0].messages.empty():
             message = workers[0].messages.get()
-            if "epoch" in message["figures"]:
+            if "done" in message:
+                on_batch(message["epoch"], message["done"], message["total"], message["figures"])
+            else:
                 epoch = int(message["figures"]["epoch"])
                 on_epoch(message["figures"])
-            else:
-                on_batch(message["epoch"], message["done"], message["total"], message["figures"])
         if any(codes):
             return epoch
         if all(code == 0 for code in codes):
@@ -171,7 +173,6 @@ def _watch(workers: Sequence[_Worker], on_batch: Callable[..., None], on_epoch: 
 
 
 def _sentence(workers: Sequence[_Worker], epoch: int, job: Job, go_on: Sequence[str]) -> str:
-    time.sleep(SETTLE_S)
     cause = min((w for w in workers if w.process.poll()), key=_rank)
     if said := _said(cause):
         return said
@@ -208,7 +209,7 @@ def _end_of(worker: _Worker) -> str:
     if _is_lost(worker):
         return f"{name} lost {_whom(worker)}"
     if code < 0:
-        hint = ", as a system does that is out of memory" if code == -signal.SIGKILL else ""
+        hint = ", as a system that runs out of memory does" if code == -signal.SIGKILL else ""
         return f"{name} was killed by signal {-code} ({signal.Signals(-code).name}{hint})"
     print(worker.printed, file=sys.stderr)  # a bug keeps its traceback
     return f"{name} failed with exit code {code} (what it printed is above)"
