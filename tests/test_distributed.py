@@ -142,7 +142,7 @@ def test_parts_make_up_the_batch(drawn: Dataset, size: int, count: int) -> None:
         cut = [part[batch] for part in parts]
         assert len({len(one[0]) for one in cut}) == 1, "JAX takes parts of one size"
         times = whole_times(len(x), count)
-        # Every image comes as often as every other, so means, gradients and what batch norm sees are those of one process.
+        # Every image comes as often as every other: means, gradients and batch norm are those of one process.
         assert np.array_equal(np.concatenate([one[0] for one in cut]), np.tile(x, (times, 1, 1, 1)))
         assert np.array_equal(np.concatenate([one[1] for one in cut]), np.tile(y, (times, 1)))
 
