@@ -45,7 +45,7 @@ def train_together(job: Job, reports: Reports) -> None:
     """
     try:
         _train(job, reports)
-    except jax.errors.JaxRuntimeError as error:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # a collective's error is the one or the other
         if _OTHERS.search(str(error)):
             raise LostError(str(error)) from error
         raise
