@@ -28,6 +28,7 @@ from fer_edge.cli import (
     service,
     sweep,
     train,
+    train_worker,
     tune,
 )
 from fer_edge.devices.errors import FerEdgeError, needs_extra
@@ -43,9 +44,11 @@ for _group in (data, models, service, bench, calibrate):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
 for _command in (demo, train, sweep, evaluate, compare_models, convert, compare, run, tune, doctor, devices):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
+app.command(hidden=True)(train_worker.train_worker)
 
 _EXTRA_OF = {
     **dict.fromkeys(("tensorflow", "keras", "sklearn", "scipy"), "train"),
+    **dict.fromkeys(("jax", "jaxlib"), "distributed"),
     "matplotlib": "report",
     **dict.fromkeys(("onnx", "tf2onnx", "nncf", "sympy"), "convert"),
     "onnxruntime": "onnx",

@@ -1,11 +1,15 @@
 """`fer-edge train`: fit a model by its recipe."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fer_edge.train.fit import OnBatch, OnEpoch
     from fer_edge.train.recipe import AnyRecipe
     from fer_edge.train.run_folder import Epoch
 
@@ -48,7 +52,15 @@ def train(
     mixed_precision: Annotated[bool | None, typer.Option(help="Compute in bfloat16, keep weights in float32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, validation split, augmentation and dropout.")] = None,
     values: _Set = None,
-    threads: Annotated[int, typer.Option(min=0, help="Cores to use; 0: all.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Cores to use, of each worker; 0: all, shared.")] = 0,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|HOST:PORT,HOST,...",
+            help="Share each batch among so many processes here, or one on each of several hosts; uses JAX.",
+        ),
+    ] = None,
+    worker_index: Annotated[int | None, typer.Option(help="Which of the hosts this is; 0 keeps the run.")] = None,
 ) -> None:
     """Train a model on a data cache; every epoch is checkpointed, and --resume continues after a kill."""
     from fer_edge.devices.errors import RunError
@@ -72,8 +84,14 @@ def train(
         overrides["members"] = tuple(filter(None, members.split(",")))
     asked = _recipe(model, recipe, overrides, values or [])
     dataset = load_dataset(data)
-    history = _fit(dataset, asked, folder, resume=resume, threads=threads)
-    _print_outcome(folder, history)
+    if workers is not None:
+        if not _fit_shared(data, None if resume else asked, folder, workers, worker_index, threads):
+            return
+    elif worker_index is not None:
+        raise RunError("--worker-index goes with --workers HOST:PORT,HOST,...; leave it out to train alone")
+    else:
+        _fit(dataset, asked, folder, resume=resume, threads=threads)
+    _print_outcome(folder)
 
 
 def _recipe(model: str, named: str | None, overrides: dict[str, Any], values: list[str]) -> "AnyRecipe":
@@ -91,12 +109,47 @@ def _recipe(model: str, named: str | None, overrides: dict[str, Any], values: li
     return recipe_for(model, named, **overrides)
 
 
-def _fit(dataset: Any, recipe: "AnyRecipe", folder: Path, *, resume: bool, threads: int) -> "list[Epoch]":
-    from fer_edge.cli.screen import progress
+def _fit(dataset: Any, recipe: "AnyRecipe", folder: Path, *, resume: bool, threads: int) -> None:
     from fer_edge.train.quietly import keras_quietly
 
     keras_quietly(threads)
     from fer_edge.train.fit import train as fit
+
+    with _shown() as (on_batch, on_epoch):
+        fit(dataset, recipe, folder, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
+
+
+def _fit_shared(
+    data: Path, recipe: "AnyRecipe | None", folder: Path, workers: str, index: int | None, threads: int
+) -> bool:
+    """Train in several processes; a recipe of None resumes. Whether the run folder is on this machine."""
+    from fer_edge.train.run_folder import RunFolder
+    from fer_edge.train.worker import Job
+    from fer_edge.train.workers import check_recipe, parse_workers, run_workers
+
+    crew = parse_workers(workers, index)
+    if 0 in crew.here and recipe is None and RunFolder(folder).is_finished():
+        return True
+    if 0 in crew.here and recipe is not None:
+        RunFolder(folder).refuse_occupied()
+    if 0 in crew.here or recipe is not None:
+        check_recipe(recipe or RunFolder(folder).recipe(), crew.count)
+    wanted = None if recipe is None else recipe.to_json()
+    jobs = [Job(i, crew.count, crew.coordinator, str(data), str(folder), wanted) for i in crew.here]
+    go_on = ["fer-edge", "train", "--data", str(data), "--out", str(folder), "--resume", "--workers", workers]
+    if index is not None:
+        go_on += ["--worker-index", str(index)]
+    with _shown() as (on_batch, on_epoch):
+        run_workers(jobs, threads=threads, go_on=go_on, on_batch=on_batch, on_epoch=on_epoch)
+    if 0 not in crew.here:
+        print(f"worker {index} of {crew.count} is done; the run is where worker 0 was started, in its --out")
+    return 0 in crew.here
+
+
+@contextmanager
+def _shown() -> "Iterator[tuple[OnBatch, OnEpoch]]":
+    """A progress bar, and a line for each epoch."""
+    from fer_edge.cli.screen import progress
 
     with progress("starting") as (bar, task):
 
@@ -113,15 +166,15 @@ def _fit(dataset: Any, recipe: "AnyRecipe", folder: Path, *, resume: bool, threa
             rate = f"  rate {row['learning_rate']:.2e}" if "learning_rate" in row else ""
             bar.console.print(f"epoch {row['epoch']:3.0f}{rate}{figures}  {row['seconds']:.0f} s")
 
-        return fit(dataset, recipe, folder, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
+        yield on_batch, on_epoch
 
 
-def _print_outcome(folder: Path, history: "list[Epoch]") -> None:
+def _print_outcome(folder: Path) -> None:
     from fer_edge.train.run_folder import RunFolder
     from fer_edge.train.schedule import best_epoch
     from fer_edge.train.zoo import MODELS
 
-    recipe = RunFolder(folder).recipe()
+    recipe, history = RunFolder(folder).recipe(), RunFolder(folder).history()
     chosen = best_epoch(history, recipe.choose)
     name, value = next((n, history[chosen - 1][n]) for n in ("val_accuracy", "val_loss") if n in history[chosen - 1])
     figure = f"validation accuracy {value:.2%}" if name == "val_accuracy" else f"validation loss {value:.4f}"

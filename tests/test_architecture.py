@@ -21,7 +21,7 @@ THIRD_PARTY = {
         *("numpy", "cv2", "ai_edge_litert", "flatbuffers", "tflite_runtime", "onnxruntime", "openvino"),
         *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "rich", "matplotlib"),
     },
-    "train": {"numpy", "cv2", "tensorflow", "keras", "sklearn", "scipy", "matplotlib", "joblib"},
+    "train": {"numpy", "cv2", "tensorflow", "keras", "sklearn", "scipy", "matplotlib", "joblib", "jax"},
     "calibration": {"numpy"},
     "convert": {
         *("numpy", "scipy", "tensorflow", "keras", "ai_edge_litert"),

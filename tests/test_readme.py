@@ -24,7 +24,8 @@ SMALL = {
     "fer-edge train --data data/fer2013 --model random-forest": " --set trees=9",
     "fer-edge train ": " --epochs 2",
     "fer-edge evaluate ": " --robustness-images 20",
-    "fer-edge convert ": " --max-drop 20", "fer-edge compare ": " --max-drop 20",
+    "fer-edge convert ": " --max-drop 20",
+    "fer-edge compare ": " --max-drop 20",
 }
 NO_CAMERA = "there is no camera /dev/video0"
 

@@ -2,6 +2,8 @@
 (seed, epoch, batch): a resumed run sees the very batches that the uninterrupted one would have seen.
 """
 
+import math
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +45,7 @@ class TrainingBatches(keras.utils.PyDataset):
         rows: (N,) the rows to fit on.
         targets: (N, classes) what the network is to say of them; None asks for the faces themselves, gray 0 to 1.
         recipe: seed, batch size, augmentation and the rest.
-        shard: this machine's number and how many share each batch; it gets every so manieth image of it.
+        shard: this worker's number and how many share each batch; it gets a part of it, as large as every other's.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class TrainingBatches(keras.utils.PyDataset):
         which = self._order[batch * recipe.batch_size :][: recipe.batch_size]
         changes = draw_changes(recipe, len(which), FACE_SIDE, rng)
         pick = np.arange(len(which))
-        mine = pick[self._shard[0] :: self._shard[1]]
+        mine = self._part(len(which))
         faces = {at: changes.apply(at, self._faces[self._rows[which[at]]]) for at in (pick if recipe.mixup else mine)}
         if recipe.mixup and self._targets is not None:
             return self._mixed(faces, which, mine, rng)
@@ -86,6 +88,29 @@ class TrainingBatches(keras.utils.PyDataset):
         if self._targets is None:
             return x, x.astype(np.float32) / 255
         return self._with_weights(x, self._targets[which[mine]], which[mine])
+
+    def repeats(self, size: int) -> int:
+        """How often each image of a batch of `size` is taken, so that all workers get the same number: once, if it can.
+
+        All images of the batch are repeated, so its mean loss, its gradient and what batch norm sees stay the same.
+        """
+        return self._shard[1] // math.gcd(size, self._shard[1])
+
+    def counted_once(self, before: float, after: float) -> float:
+        """The mean of a figure over an epoch's images, from Keras's running means before and after the last batch.
+
+        Keras counts the images of a repeated batch as often as they were repeated.
+        """
+        last = len(self._order) - (len(self) - 1) * self._recipe.batch_size
+        full, times = len(self._order) - last, self.repeats(last)
+        if times == 1:
+            return after
+        return before + (after - before) * (full + times * last) / (times * (full + last))
+
+    def _part(self, size: int) -> Rows:
+        """This worker's images of a batch: the batch in its order, cut into as many parts as there are workers."""
+        worker, workers = self._shard
+        return np.tile(np.arange(size), self.repeats(size)).reshape(workers, -1)[worker]
 
     def _mixed(self, faces: dict[int, NDArray], which: Rows, mine: Rows, rng: np.random.Generator) -> Batch:
         """Each face and target blended with another's (Zhang et al. 2018), by one share a batch."""

@@ -25,12 +25,16 @@ from fer_edge.train.run_folder import Epoch, RunFolder
 from fer_edge.train.schedule import best_epoch, next_rate
 from fer_edge.train.stopping import ctrl_c_between_batches
 from fer_edge.train.targets import targets, truth
+from fer_edge.train.team import Alone, Team
 from fer_edge.train.zoo import MODELS
 
 OnBatch = Callable[[int, int, int, dict[str, float]], None]
 """Called after each batch with 1-based epoch, batches done, batches in all, and the running figures."""
 OnEpoch = Callable[[Epoch], None]
+Keep = Callable[[keras.Model, list[Epoch]], None]
+"""Called after each epoch with the network, which may be saved, and the history so far."""
 Pairs = tuple[NDArray, NDArray]
+ALONE = Alone()
 
 
 def train(
@@ -41,6 +45,7 @@ def train(
     resume: bool = False,
     on_batch: OnBatch | None = None,
     on_epoch: OnEpoch | None = None,
+    team: Team = ALONE,
 ) -> list[Epoch]:
     """Train to the end of the recipe and write the finished model; returns the history.
 
@@ -51,6 +56,7 @@ def train(
         resume: continue after the last finished epoch; a finished run is returned as it is.
         on_batch: progress.
         on_epoch: each finished epoch's figures. A model without epochs has one.
+        team: the workers that share a network's batches, of which this process is the first.
 
     Raises:
         RunError: the folder holds a run (without `resume`), or none (with it), or one on other data.
@@ -75,7 +81,7 @@ def train(
             return run.history()
         try:
             if isinstance(recipe, Recipe):
-                return _fit_network(data, recipe, run, batch_done, on_epoch)
+                return _fit_network(data, recipe, run, batch_done, on_epoch, team)
             return _fit_at_once(data, recipe, run, on_epoch)
         except FerEdgeError:
             if not run.history():  # it never began: the same --out is free for the order that is put right
@@ -97,25 +103,53 @@ def _fit_at_once(data: Dataset, recipe: AnyRecipe, run: RunFolder, on_epoch: OnE
 
 
 def _fit_network(
-    data: Dataset, recipe: Recipe, run: RunFolder, on_batch: OnBatch, on_epoch: OnEpoch | None
+    data: Dataset, recipe: Recipe, run: RunFolder, on_batch: OnBatch, on_epoch: OnEpoch | None, team: Team
 ) -> list[Epoch]:
+    def keep(model: keras.Model, history: list[Epoch]) -> None:
+        _save(model, run.checkpoint(len(history)))
+        run.record(history, {len(history), best_epoch(history, recipe.choose)})
+        if on_epoch is not None:
+            on_epoch(history[-1])
+
     history = run.history()
+    checkpoint = run.checkpoint(len(history)) if history else None
+    team.begin(recipe, history, checkpoint)
+    history = fit_epochs(data, recipe, history, checkpoint, on_batch, keep, team)
+    best = best_epoch(history, recipe.choose)
+    draw_curves(history, best, run.path / "curves.png")
+    _save_final(recipe, run.checkpoint(best), run.model)
+    return history
+
+
+def fit_epochs(
+    data: Dataset,
+    recipe: Recipe,
+    history: list[Epoch],
+    checkpoint: Path | None,
+    on_batch: OnBatch,
+    keep: Keep,
+    team: Team,
+) -> list[Epoch]:
+    """Train from where `history` and its `checkpoint` are to the end; returns the whole history.
+
+    Every worker of a team goes through here at the same pace; `keep` is what differs between them.
+
+    Raises:
+        RunError: the loss is no number, the checkpoint is damaged, or the workers' weights differ.
+    """
+    history = list(history)
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
     try:
-        batches, val = batches_of(data, recipe)
-        model = compiled(recipe) if not history else restored(run.checkpoint(len(history)), recipe)
-        while (rate := next_rate(recipe, history)) is not None:
-            batches.set_epoch(len(history))
-            _seed_dropout(model, recipe.seed, len(history))
-            history.append(_one_epoch(model, batches, val, rate, len(history), on_batch))
-            _save(model, run.checkpoint(len(history)))
-            run.record(history, {len(history), best_epoch(history, recipe.choose)})
-            if on_epoch is not None:
-                on_epoch(history[-1])
-        best = best_epoch(history, recipe.choose)
-        draw_curves(history, best, run.path / "curves.png")
-        _save_final(recipe, run.checkpoint(best), run.model)
+        batches, val = batches_of(data, recipe, team.shard)
+        with team.sharing():
+            model = compiled(recipe) if checkpoint is None else restored(checkpoint, recipe)
+            while (rate := next_rate(recipe, history)) is not None:
+                batches.set_epoch(len(history))
+                _seed_dropout(model, recipe.seed, len(history))
+                history.append(_one_epoch(model, batches, val, rate, len(history), on_batch))
+                with team.apart(model, len(history)):
+                    keep(model, history)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     return history
@@ -165,14 +199,21 @@ def _one_epoch(
 ) -> Epoch:
     model.optimizer.learning_rate = rate
     total = len(batches)
-    progress = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: on_batch(done + 1, batch + 1, total, logs or {})
-    )
+    before_last: dict[str, float] = {}
+
+    def batch_done(batch: int, logs: dict[str, float]) -> None:
+        if batch == total - 2:
+            before_last.update({name: float(value) for name, value in logs.items()})
+        on_batch(done + 1, batch + 1, total, logs)
+
+    progress = keras.callbacks.LambdaCallback(on_train_batch_end=batch_done)
     start = time.perf_counter()
     # Keras shuffles a PyDataset's batches unless told not to; ours are shuffled already, by (seed, epoch).
     logs = model.fit(batches, epochs=1, shuffle=False, callbacks=[progress], verbose=0).history
     judged = model.evaluate(*val, batch_size=256, verbose=0, return_dict=True)
-    figures = {name: float(values[0]) for name, values in logs.items()}
+    figures = {
+        name: batches.counted_once(before_last.get(name, 0.0), float(values[0])) for name, values in logs.items()
+    }
     figures |= {f"val_{name}": float(value) for name, value in judged.items()}
     if not np.isfinite([figures["loss"], figures["val_loss"]]).all():
         raise RunError(f"the loss of epoch {done + 1} is not a number: training diverged; lower --learning-rate")

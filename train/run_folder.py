@@ -55,8 +55,7 @@ class RunFolder:
         Raises:
             RunError: a run is there already.
         """
-        if any((self.path / name).exists() for name in ("recipe.json", "model.keras", "model.joblib")):
-            raise RunError(f"{self.path} holds a run already; continue it with --resume, or choose another --out")
+        self.refuse_occupied()
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(self.path / "environment.json", environment)
         write_json(self.path / "history.json", [])
@@ -64,6 +63,15 @@ class RunFolder:
             self.path / "recipe.json",
             {"schema": SCHEMA, "recipe": recipe.to_json(), **data},
         )
+
+    def refuse_occupied(self) -> None:
+        """Say that a new run has no place here.
+
+        Raises:
+            RunError: a run is there already.
+        """
+        if any((self.path / name).exists() for name in ("recipe.json", "model.keras", "model.joblib")):
+            raise RunError(f"{self.path} holds a run already; continue it with --resume, or choose another --out")
 
     def discard(self) -> None:
         """Take back `create`, for a run that could not begin; a folder that holds anything else stays."""
