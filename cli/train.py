@@ -66,7 +66,7 @@ def train(
     from fer_edge.devices.errors import RunError
     from fer_edge.train.dataset import load_dataset
 
-    overrides = {
+    overrides: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer,
         "schedule": schedule, "stop_patience": stop_patience, "loss": loss, "label_smoothing": label_smoothing,
         "mixup": mixup, "labels": labels, "class_weights": class_weights, "oversample": oversample,
@@ -74,7 +74,7 @@ def train(
         "mixed_precision": mixed_precision, "seed": seed,
     }  # fmt: skip
     given = {"model": model, "recipe": recipe, **overrides, "full": full or None, "members": members, "set": values}
-    if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v]):
+    if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v is not None]):
         raise RunError(f"--resume takes the stored recipe; leave out {', '.join(changed)}")
     model = model or "cnn"
     folder = out or Path("runs") / model

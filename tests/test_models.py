@@ -259,3 +259,11 @@ def test_a_recipe_survives_its_run_folder() -> None:
     assert plateau.shear == 0
     assert plateau.epochs == 3
     assert set(NAMED) == {"plateau"}
+
+
+@pytest.mark.parametrize("option", ["--no-class-weights", "--epochs=0", "--set=flip=no"])
+def test_a_resumed_run_takes_no_other_recipe(option: str, cli) -> None:
+    done = cli("train", "--data", "data", "--resume", option)
+    assert done.returncode == 1
+    name = option.removeprefix("--no-").lstrip("-").partition("=")[0]
+    assert f"--resume takes the stored recipe; leave out --{name}" in done.stderr

@@ -52,7 +52,7 @@ def compressed(faces: Faces, quality: int) -> Faces:
     """Each face as it comes out of a JPEG of this quality, 1 to 100."""
     quality_flag = (cv2.IMWRITE_JPEG_QUALITY, quality)
     files = (cv2.imencode(".jpg", np.ascontiguousarray(face), quality_flag)[1] for face in faces)
-    return np.stack([cv2.imdecode(file, cv2.IMREAD_GRAYSCALE) for file in files])
+    return np.stack([np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE), np.uint8) for file in files])
 
 
 def shrunk(faces: Faces, side_px: int) -> Faces:

@@ -227,7 +227,11 @@ def _cost(made: Made) -> object:
         ("a face of 256", None if took is None else f"{took['batch256_per_sample']:.3g} ms"),
     ]
     machine = made["machine"]
-    runs = "" if took is None else f" Medians of {one['runs']} and {took['batch256']['runs']} calls after warming up."
+    runs = (
+        ""
+        if took is None or one is None
+        else f" Medians of {one['runs']} and {took['batch256']['runs']} calls after warming up."
+    )
     return section(
         "Size and time",
         facts(pairs),

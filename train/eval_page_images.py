@@ -60,7 +60,7 @@ def wrong(made: Made, faces: Faces | None) -> object:
         paragraph(f"{len(missed):,} images, those first of which the model is surest."),
         "" if faces is None else gallery(pictures.faces(missed[:MOST_SHOWN], faces)),
         details(f"The first {min(MOST_LISTED, len(missed)):,} as a table", _listed(missed[:MOST_LISTED]))
-        if wrong
+        if missed
         else "",
         anchor="wrong",
     )

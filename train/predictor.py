@@ -17,9 +17,17 @@ from fer_edge.train.zoo import MODELS
 class Predictor(Protocol):
     """Faces in, logits out. `keras_model` and `sklearn_model` are what it stands on, None where it is not that."""
 
-    names: tuple[str, ...]
-    keras_model: Any
-    sklearn_model: Any
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes, in the order of the logits."""
+
+    @property
+    def keras_model(self) -> Any:
+        """The network, or None."""
+
+    @property
+    def sklearn_model(self) -> Any:
+        """The pipeline, or None."""
 
     def logits(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (N, len(names)) of faces (N, 48, 48) uint8; a forest's are logarithms of its trees' shares."""

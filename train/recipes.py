@@ -9,9 +9,9 @@ from typing import Any
 from fer_edge.devices.errors import RunError
 from fer_edge.train.recipe import AnyRecipe, ClassicalRecipe, EnsembleRecipe, Recipe
 
-_PLAIN = {"rotation_deg": 0.0, "shift": 0.0, "zoom": 0.0, "flip": False}
+_PLAIN: dict[str, Any] = {"rotation_deg": 0.0, "shift": 0.0, "zoom": 0.0, "flip": False}
 # A fixed number of epochs, the last one kept: then validation decides nothing and may be small.
-_FIXED = {"schedule": "constant", "stop_patience": 0, "choose": "last", "val_fraction": 0.05}
+_FIXED: dict[str, Any] = {"schedule": "constant", "stop_patience": 0, "choose": "last", "val_fraction": 0.05}
 
 RECIPES: dict[str, AnyRecipe] = {
     "logreg": ClassicalRecipe("logreg", train_fraction=0.2, val_fraction=0.05, seed=42),

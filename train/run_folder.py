@@ -116,7 +116,8 @@ class RunFolder:
         kind = MODELS[values["model"]].kind if values.get("model") in MODELS else None
         if kind is None:
             raise RunError(f"{self.path} is a run of model {values.get('model')!r}, which this version does not know")
-        return {"sklearn": ClassicalRecipe, "ensemble": EnsembleRecipe}.get(kind, Recipe).from_json(values)
+        kinds: dict[str, type[AnyRecipe]] = {"sklearn": ClassicalRecipe, "ensemble": EnsembleRecipe}
+        return kinds.get(kind, Recipe).from_json(values)
 
     def history(self) -> list[Epoch]:
         """The finished epochs, oldest first."""
