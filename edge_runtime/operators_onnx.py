@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 from fer_edge.devices.errors import EngineError
-from fer_edge.edge_runtime.engine_onnx import PROVIDER
+from fer_edge.edge_runtime.engine_onnx import EXACT_INT8, PROVIDER
 from fer_edge.edge_runtime.onnx_wire import Graph, Node, read_graph
 from fer_edge.edge_runtime.operator_row import (
     Profile,
@@ -99,6 +99,7 @@ def open_session(model: Path | bytes, threads: int, optimized: Path | None = Non
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4  # an optimized graph is for this processor alone; that is what it warns of
+    options.add_session_config_entry(*EXACT_INT8)
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
     for name, value in settings.items():

@@ -294,3 +294,12 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "the batch goes on\nstopped between batches\n"
+
+
+def test_onnx_runtime_is_asked_for_int8_that_does_not_overflow() -> None:
+    """Without VNNI it gave nine other labels on 64 golden faces; the golden vectors tell on such a processor alone."""
+    from fer_edge.edge_runtime.engine_onnx import EXACT_INT8, OnnxEngine
+
+    engine = OnnxEngine(BUNDLED / "int8.onnx", Precision.INT8, 1)
+    name, value = EXACT_INT8
+    assert engine._session.get_session_options().get_session_config_entry(name) == value
