@@ -77,7 +77,7 @@ def _pi(home: Path, tools: Path) -> None:
         tool.chmod(0o755)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("the wheel is built from a git checkout")
