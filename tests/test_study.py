@@ -270,7 +270,7 @@ def test_no_image_that_judges_calibrates(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(RunFolder, "about", lambda self: {"data_sha256": only_train.sha256})
     monkeypatch.setattr(RunFolder, "recipe", lambda self: replace(recipe(), val_fraction=0.2))
     fit, val = study._rows(run, only_train, plan_of())
-    own = study._without_validation(only_train, fit)
+    own = study.without_validation(only_train, fit)
     assert len(val) > 20
     assert set(own.rows("train")) == set(fit)
     assert not set(own.rows("train")) & set(val)
