@@ -12,7 +12,7 @@ def keras_quietly(threads: int = 0) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if platform.machine() in ("x86_64", "AMD64"):
-        # TensorFlow leaves oneDNN off without AVX-512, where a step of these networks is still 1.1 to 1.7 times as fast.
+        # TensorFlow leaves oneDNN off without AVX-512, where a step of these networks is 1.1 to 1.7 times as fast.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with without_banners():
         import keras  # noqa: F401
