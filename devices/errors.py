@@ -33,6 +33,10 @@ class ConversionError(FerEdgeError):
     """A conversion whose result is not what was asked for: not all int8, or less accurate than allowed."""
 
 
+class DeployError(FerEdgeError):
+    """A board that cannot be reached or does not take a release, or a release that is not as it was made."""
+
+
 class OutputError(FerEdgeError):
     """A result that cannot be written."""
 

@@ -68,20 +68,25 @@ def trained() -> Trained:
     from keras import layers
 
     data = synthetic_dataset(1400, 1)
-    keras.utils.set_random_seed(0)
-    x = entry = keras.Input((48, 48, 1))
-    x = layers.Rescaling(1 / 255)(x)
-    for filters in (12, 16, 24):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(x))
-        x = layers.MaxPooling2D()(x)
-    x = layers.Dense(32, activation="relu")(layers.Flatten()(x))
-    network = keras.Model(entry, layers.Dense(7)(x))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(keras.optimizers.Adam(2e-3), loss)
     rows = data.rows("train")
-    faces = data.faces[rows][..., None].astype(np.float32)
-    network.fit(faces, data.labels[rows].astype(np.int32), epochs=7, batch_size=32, verbose=0)
+    faces, labels = data.faces[rows][..., None].astype(np.float32), data.labels[rows].astype(np.int32)
+    # Where its units die early, a network cannot tell two emotions apart, and chance decides which one int8 names: what
+    # processor trains decides for which seed that happens.
+    for seed in range(8):
+        keras.utils.set_random_seed(seed)
+        x = entry = keras.Input((48, 48, 1))
+        x = layers.Rescaling(1 / 255)(x)
+        for filters in (12, 16, 24):
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+            x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(x))
+            x = layers.MaxPooling2D()(x)
+        x = layers.Dense(32, activation="relu")(layers.Flatten()(x))
+        network = keras.Model(entry, layers.Dense(7)(x))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        network.compile(keras.optimizers.Adam(2e-3), loss)
+        network.fit(faces, labels, epochs=7, batch_size=32, verbose=0)
+        if (network.predict(faces, verbose=0).argmax(1) == labels).mean() > 0.97:
+            break
     return Trained(data, network)
 
 
