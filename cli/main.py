@@ -20,6 +20,7 @@ from fer_edge.cli import (
     convert,
     data,
     demo,
+    deploy,
     devices,
     doctor,
     evaluate,
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 for _group in (data, models, service, bench, calibrate):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
-for _command in (demo, train, sweep, evaluate, compare_models, convert, compare, run, tune, doctor, devices):
+for _command in (demo, train, sweep, evaluate, compare_models, convert, compare, run, tune, doctor, devices, deploy):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 app.command(hidden=True)(train_worker.train_worker)
 
@@ -58,6 +59,8 @@ _EXTRA_OF = {
     **dict.fromkeys(("fastapi", "uvicorn", "starlette", "multipart", "python_multipart"), "web"),
     "sdnotify": "service",
     "ray": "sweep",
+    "cryptography": "sign",
+    "yaml": "deploy",
 }
 """The base install is the edge side alone: what a command needs beyond it, and the extra that brings it."""
 

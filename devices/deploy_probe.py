@@ -48,6 +48,7 @@ say clock; date +%s
 say current; readlink {HOME}/current
 say throttled; vcgencmd get_throttled
 say nvpmodel; nvpmodel -q
+say tegra; cat /etc/nv_tegra_release
 say end
 """
 

@@ -1,4 +1,4 @@
-"""This program as a wheel, made of what is installed or of the checkout that is; the same content gives the same bytes."""
+"""This program as a wheel, made of what is installed, or of a checkout; the same content gives the same bytes."""
 
 import base64
 import hashlib

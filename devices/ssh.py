@@ -1,4 +1,4 @@
-"""One host over ssh: the system's OpenSSH with the user's own keys and configuration, host keys checked, no passwords."""
+"""One host over ssh: the system's OpenSSH with the user's keys and configuration, host keys checked, no passwords."""
 
 import shlex
 import shutil
@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ _HINTS = {
     "Host key verification failed": "its host key is not the known one; look at it with your own eyes: ssh {host}",
     "Permission denied": "it takes none of your keys; bring one there: ssh-copy-id {host}",
     "Could not resolve hostname": "no such name is known; is the board in this network?",
-    "Connection refused": "nothing listens there; is ssh switched on? (raspi-config, or an empty file `ssh` on the card)",
+    "Connection refused": "nothing listens there; is ssh on? (raspi-config, or an empty file `ssh` on the card)",
     "Connection timed out": "it does not answer; is the board on, and in this network?",
     "No route to host": "it cannot be reached; is the board on, and in this network?",
 }
@@ -38,7 +39,9 @@ class Answer:
     @property
     def why(self) -> str:
         """The last line that it complained with."""
-        return ([line for line in (self.err or self.out).splitlines() if line.strip()] or [f"exit code {self.code}"])[-1]
+        return ([line for line in (self.err or self.out).splitlines() if line.strip()] or [f"exit code {self.code}"])[
+            -1
+        ]
 
 
 class Ssh:
@@ -148,10 +151,8 @@ def _feed(process: subprocess.Popen[bytes], chunks: Iterable[bytes]) -> None:
     except BrokenPipeError:
         pass  # the command ended early; what it said is told
     finally:
-        try:
+        with suppress(BrokenPipeError):
             process.stdin.close()
-        except BrokenPipeError:
-            pass
 
 
 def _short(command: str | Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from fer_edge.devices.errors import FerEdgeError
 
+_REPLAY = "replay:"
 GIVE_UP_S = 30.0
 """Default time without a frame after which a run ends, so that its supervisor can act."""
 
@@ -110,8 +111,8 @@ def _typed(path: Path, key: str, value: Any, annotation: Any) -> Any:
     for kind in allowed:
         if kind is Path and isinstance(value, str):
             return path.parent / _expanded(path, value)
-        if key == "source" and isinstance(value, str) and (path.parent / value).exists():
-            return str(path.parent / value)
+        if key == "source" and isinstance(value, str):
+            return _source(path.parent, value)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
@@ -119,6 +120,12 @@ def _typed(path: Path, key: str, value: Any, annotation: Any) -> Any:
     names = {Path: "a path in quotes", str: "a text in quotes", int: "a whole number", float: "a number"}
     expected = " or ".join(names.get(kind, "true or false") for kind in allowed)
     raise ConfigError(f"{path}: {key} is {value!r}; expected {expected}")
+
+
+def _source(folder: Path, value: str) -> str:
+    """A file that lies in the configuration's folder by its whole path; any other source as it stands."""
+    prefix, name = (_REPLAY, value.removeprefix(_REPLAY)) if value.startswith(_REPLAY) else ("", value)
+    return f"{prefix}{folder / name}" if (folder / name.partition("?")[0]).exists() else value
 
 
 def _expanded(path: Path, value: str) -> Path:

@@ -16,7 +16,7 @@ ORDER = ("devices", "edge_runtime", "train", "calibration", "convert", "cli")
 PACKAGES = ("fer_edge", *ORDER)
 THIRD_PARTY = {
     "fer_edge": set(),
-    "devices": {"numpy", "cv2", "picamera2", "libcamera", "cryptography"},
+    "devices": {"numpy", "cv2", "picamera2", "libcamera", "cryptography", "yaml"},
     "edge_runtime": {
         *("numpy", "cv2", "ai_edge_litert", "flatbuffers", "tflite_runtime", "onnxruntime", "openvino"),
         *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "rich", "matplotlib"),
@@ -31,7 +31,7 @@ THIRD_PARTY = {
 }
 NOT_ON_THE_EDGE = ("tensorflow", "keras", "sklearn", "scipy", "onnx", "tf2onnx", "nncf")
 OPTIONAL_ON_THE_EDGE = (
-    *("onnxruntime", "openvino", "tflite_runtime", "picamera2", "libcamera", "cryptography"),
+    *("onnxruntime", "openvino", "tflite_runtime", "picamera2", "libcamera", "cryptography", "yaml"),
     *("paho", "prometheus_client", "fastapi", "starlette", "uvicorn", "sdnotify", "matplotlib", "flatbuffers"),
 )
 MAX_LINES = 300

@@ -13,14 +13,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("", "service", "mqtt", "web", "metrics", "onnx", "openvino")
-BESIDE = ("cryptography", "pip")
-"""Signed releases are checked on the board; pip installs there, where no ensurepip may be."""
+EXTRAS = ("", "service", "mqtt", "web", "metrics", "onnx", "openvino", "sign")
 NUMPY1 = {
     "numpy": "numpy==1.26.4", "opencv-python-headless": "opencv-python-headless==4.11.0.86",
     "ml-dtypes": "ml_dtypes==0.5.4",
 }  # fmt: skip
 PIP = "pip==26.3"
+"""Installs on the board, where no ensurepip may be."""
 HEADER = "# Of constraints.txt what a board gets; made by: python tools/edge_pins.py\n"
 
 
@@ -46,8 +45,6 @@ def edge_pins(constraints: str) -> str:
     seen: set[str] = set()
     for extra in EXTRAS:
         closure("fer-edge", extra, seen)
-    for name in BESIDE[:1]:
-        closure(name, "", seen)
     lines = [line for line in constraints.splitlines() if "==" in line and canonical(line.split("==")[0]) in seen]
     return HEADER + "".join(f"{line}\n" for line in sorted([*lines, PIP], key=str.lower))
 
