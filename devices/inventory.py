@@ -82,8 +82,8 @@ def _toml(path: Path, text: str) -> Iterator[Host]:
         told = defaults | table
         unknown = set(told) - {"name", "ssh", "ssh_options", "groups", *OF_A_BOARD}
         if unknown:
-            raise DataError(f"{path}: unknown key {min(unknown)!r} of a host; there are name, ssh, ssh_options, groups, "
-                            f"{', '.join(OF_A_BOARD)}")  # fmt: skip
+            keys = ", ".join(("name", "ssh", "ssh_options", "groups", *OF_A_BOARD))
+            raise DataError(f"{path}: unknown key {min(unknown)!r} of a host; there are {keys}")
         address = told.get("ssh") or told.get("name")
         if not isinstance(address, str) or not address:
             raise DataError(f'{path}: a host without ssh = "user@address"')
