@@ -98,8 +98,8 @@ def make_payload(order: PayloadOrder, say: Callable[[str], None]) -> Payload:
     home.mkdir(parents=True, exist_ok=True)
     work = home / f".work.{os.getpid()}.{id(order):x}"
     try:
-        _collect(order, work, say)
-        manifest = _manifest(order, work)
+        requirements = _collect(order, work, say)
+        manifest = _manifest(order, work, requirements)
         folder = home / manifest["id"]
         if not (folder / MANIFEST).is_file():
             _write_manifest(manifest, work)
@@ -112,31 +112,32 @@ def make_payload(order: PayloadOrder, say: Callable[[str], None]) -> Payload:
     return Payload(folder, manifest)
 
 
-def _collect(order: PayloadOrder, folder: Path, say: Callable[[str], None]) -> None:
+def _collect(order: PayloadOrder, folder: Path, say: Callable[[str], None]) -> list[str]:
+    """Fill the payload's folder; gives what its environment is to hold."""
     from fer_edge.devices.board_zipapp import write_agent
 
     folder.mkdir(parents=True)
     wheels = build_wheels(order.wheels, folder / "wheels", say)
+    requirements = requirements_of(wheels)
     if order.online:  # the board has the index; what it has not is this program, and pip where ensurepip is missing
         for path in wheels:
             if path.name.split("-")[0] not in ("fer_edge", "pip"):
                 path.unlink()
-        (folder / "requirements.txt").write_text("\n".join(requirements_of(wheels)) + "\n", encoding="utf-8")
     shutil.copytree(order.bundle, folder / "bundle", ignore=shutil.ignore_patterns(".*", "__pycache__"))
     for name, path in order.carried.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, folder / name)
     (folder / RUN_FILE).write_text(order.run_toml, encoding="utf-8")
     write_agent(folder / AGENT)
+    return requirements
 
 
-def _manifest(order: PayloadOrder, folder: Path) -> dict[str, Any]:
+def _manifest(order: PayloadOrder, folder: Path, requirements: list[str]) -> dict[str, Any]:
     files = {
         path.relative_to(folder).as_posix(): {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    listed = folder / "requirements.txt"
     content = {
         "schema": SCHEMA,
         "version": __version__,
@@ -146,7 +147,7 @@ def _manifest(order: PayloadOrder, folder: Path) -> dict[str, Any]:
         "memory_max_bytes": order.memory_max_bytes,
         "system_site_packages": order.system_site_packages,
         "online": order.online,
-        "requirements": listed.read_text().split() if order.online else requirements_of(_wheels(folder)),
+        "requirements": requirements,
         "bundle": {"name": order.bundle_name, "sha256": order.bundle_sha256},
         "camera": order.camera,
         "camera_timeout_s": order.camera_timeout_s,
@@ -158,10 +159,6 @@ def _manifest(order: PayloadOrder, folder: Path) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     made_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"id": f"{__version__}-{digest[:12]}", "made_at": made_at, **content}
-
-
-def _wheels(folder: Path) -> list[Path]:
-    return sorted((folder / "wheels").glob("*.whl"))
 
 
 def _write_manifest(manifest: dict[str, Any], folder: Path) -> None:

@@ -379,7 +379,9 @@ def test_two_broken_layers_are_named_together(trained: Trained, tmp_path: Path) 
     assert made["verdict"]["parts"] == {"conv2": "weights", "conv3": "weights"}
     assert made["verdict"]["share_of_loss"] > 0.9
     assert max(row["left_out"]["share_of_loss"] for row in made["points"]) < 0.5
-    assert recommended(made)["fix"] == "per channel"
+    # Which of the two wins a little more is the network's to say.
+    assert recommended(made)["fix"] in ("per channel", "equalize")
+    assert recommended(made)["emulated"]["share_of_loss"] > 0.9
     assert fix(made, "conv2, conv3 in float")["emulated"]["share_of_loss"] > 0.9
 
 
