@@ -41,6 +41,11 @@ class OutputError(FerEdgeError):
     """A result that cannot be written."""
 
 
+class BoardError(FerEdgeError):
+    """What stops a deployment on the board: a payload that is not whole, a self-test that fails, a service that does
+    not come up."""
+
+
 def install_command(extra: str) -> str:
     """What to run to have an extra."""
     return f"pip install 'fer-edge[{extra}]'"

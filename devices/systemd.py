@@ -11,16 +11,22 @@ from fer_edge.devices.machine import read_text
 
 UNIT_FOLDER = Path("/etc/systemd/system")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,100}"
-_MARK = "# Written by: fer-edge service install"
+MARK = "# Written by: fer-edge service install"
+_PAUSE = "RestartSec=10\n"
+_GROWING_PAUSE = "RestartSec=5\nRestartSteps=6\nRestartMaxDelaySec=60\n"
+_GROWS_FROM = 254
+"""systemd's version that lets the pause grow; Bookworm has 252, which would complain of the keys."""
 _UNIT = (
-    _MARK
+    MARK
     + """
 [Unit]
 Description=fer-edge: facial emotions from a camera
 Wants=network-online.target
 After=network-online.target time-sync.target
-# It is started again however often the camera goes.
-StartLimitIntervalSec=0
+# It is started again however often the camera goes: whoever plugs it in again after a week-end finds it running. So the
+# pause between two starts is the limit, and the start limit is for what restarts it faster than that.
+StartLimitIntervalSec=60
+StartLimitBurst=10
 
 [Service]
 Type=notify
@@ -28,12 +34,14 @@ NotifyAccess=main
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
-RestartSec=5
+{pause}\
 # Without a frame for {timeout_s:g} s the run ends by itself; the watchdog, petted after a fresh frame, is for hangs.
 WatchdogSec={watchdog_s}
 TimeoutStartSec={start_s}
 TimeoutStopSec=5
-{user}StateDirectory={name}
+{user}{memory}# State and cache in one folder: everything else may be read-only.
+StateDirectory={name}
+StateDirectoryMode=0750
 WorkingDirectory=%S/{name}
 Environment=HOME=%S/{name} XDG_CACHE_HOME=%S/{name}/cache PYTHONUNBUFFERED=1
 UMask=0077
@@ -85,6 +93,8 @@ def service_unit(
     user: str | None = None,
     groups: tuple[str, ...] = (),
     timeout_s: float = 30.0,
+    memory_max_bytes: int | None = None,
+    systemd: int | None = None,
 ) -> str:
     """The text of a unit that runs `fer-edge run --config CONFIG`.
 
@@ -95,6 +105,8 @@ def service_unit(
         user: who runs it; None lets systemd make a user of its own while it runs.
         groups: that may open cameras; only those that exist on the board, or the service does not start.
         timeout_s: the run's camera_timeout_s; start and watchdog wait longer.
+        memory_max_bytes: what the service may take before the kernel ends it; None: as much as there is.
+        systemd: version of the one that reads this, where it is known.
 
     Raises:
         OutputError: a name, user or path that a unit cannot hold.
@@ -106,10 +118,28 @@ def service_unit(
         command=f"{_quoted(python)} -P -m fer_edge run --config {_quoted(config)} --quiet",
         timeout_s=timeout_s,
         watchdog_s=round(max(60, 2 * timeout_s)),
-        start_s=round(max(90, 2 * timeout_s)),
+        start_s=start_limit_s(timeout_s),
+        pause=_GROWING_PAUSE if systemd is not None and systemd >= _GROWS_FROM else _PAUSE,
+        memory=_memory(memory_max_bytes),
         groups=f"SupplementaryGroups={' '.join(groups)}\n" if groups else "",
         user=f"User={user}\n" if user else "DynamicUser=yes\n",
         name=name,
+    )
+
+
+def start_limit_s(timeout_s: float) -> int:
+    """How long systemd waits for the first frame of a run with this camera_timeout_s."""
+    return round(max(90, 2 * timeout_s))
+
+
+def _memory(max_bytes: int | None) -> str:
+    if max_bytes is None:
+        return ""
+    # Above MemoryHigh the kernel takes caches back and slows the service down, before it must end it.
+    return (
+        f"MemoryHigh={max_bytes // 10 * 9}\nMemoryMax={max_bytes}\n"
+        "# Its threads and helpers go together and are started again; half a service would only look alive.\n"
+        "OOMPolicy=kill\n"
     )
 
 
@@ -134,6 +164,16 @@ def _quoted(path: Path) -> str:
     return f'"{escaped}"' if re.search(r"[^\w@./:+%-]", text) else escaped
 
 
+def check_ours(path: Path) -> None:
+    """Refuse to touch a unit that is somebody else's.
+
+    Raises:
+        OutputError: it is.
+    """
+    if path.exists() and not (read_text(path) or "").startswith(MARK):
+        raise OutputError(f"{path} was not written by fer-edge; choose another --name, or move it away")
+
+
 def install_unit(text: str, name: str, folder: Path = UNIT_FOLDER) -> Path:
     """Write the unit; gives its path.
 
@@ -141,8 +181,7 @@ def install_unit(text: str, name: str, folder: Path = UNIT_FOLDER) -> Path:
         OutputError: no permission, no such folder, or a unit of that name that is somebody else's.
     """
     path = folder / f"{name}.service"
-    if path.exists() and not (read_text(path) or "").startswith(_MARK):
-        raise OutputError(f"{path} was not written by fer-edge; choose another --name, or move it away")
+    check_ours(path)
     with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o644)

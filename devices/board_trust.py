@@ -1,0 +1,66 @@
+"""Whose releases this board takes: those signed with the key of its first signed deployment, once there was one."""
+
+from pathlib import Path
+
+from fer_edge.devices.board_layout import MANIFEST, Layout
+from fer_edge.devices.board_payload import Payload, TamperedError
+from fer_edge.devices.board_process import last_words, run
+from fer_edge.devices.errors import BoardError
+
+_LIMIT_S = 120.0
+_NO_LIBRARY = 3
+"""signing.py's exit code where cryptography is not installed."""
+
+
+def check_trust(layout: Layout, payload: Payload) -> bool:
+    """Check the signature with the board's key, by the release that runs; whether there is such a key.
+
+    Raises:
+        TamperedError: the payload is unsigned, or signed with another key.
+        BoardError: there is nothing on this board that can check it.
+    """
+    if payload.signature is not None and payload.key is None:
+        raise TamperedError("the payload has a signature and no key.pub; make it again with --sign")
+    if not layout.trusted_key.is_file():
+        return False
+    if payload.signature is None:
+        raise TamperedError(
+            "the payload is not signed, and this board takes only what is signed with the key that it was first "
+            "deployed with; deploy with --sign KEY"
+        )
+    trusted = [name for name in (layout.current_id(), *layout.installed()) if name is not None]
+    if not trusted:
+        raise BoardError(
+            f"{layout.trusted_key} asks for signed releases, and no release is left that could check one; take the "
+            "board back to nothing with remove, and deploy again"
+        )
+    _verify(layout.release(trusted[0]) / "venv", payload, layout.trusted_key)
+    return True
+
+
+def check_first_signature(payload: Payload, environment: Path) -> bool:
+    """Check the first signed deployment against the key that it brings; whether it is signed.
+
+    Args:
+        payload: with a signature or without.
+        environment: the new release's venv, which holds `cryptography` when the payload is signed.
+
+    Raises:
+        TamperedError: the signature does not hold.
+        BoardError: the new release cannot check it.
+    """
+    if payload.signature is None or payload.key is None:
+        return False
+    _verify(environment, payload, payload.key)
+    return True
+
+
+def _verify(environment: Path, payload: Payload, key: Path) -> None:
+    python = environment / "bin/python"
+    manifest, signature = payload.folder / MANIFEST, payload.signature
+    assert signature is not None
+    done = run([python, "-P", "-m", "fer_edge.devices.signing", "verify", manifest, signature, key], timeout_s=_LIMIT_S)
+    if done.returncode == _NO_LIBRARY:
+        raise BoardError(f"the release at {environment.parent} cannot check signatures: {last_words(done)}")
+    if done.returncode:
+        raise TamperedError(last_words(done))
