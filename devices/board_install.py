@@ -27,7 +27,7 @@ from fer_edge.devices.board_selftest import self_test
 from fer_edge.devices.board_speak import Speaker, Step
 from fer_edge.devices.board_switch import drop_wheels, finish, start_service, switch
 from fer_edge.devices.board_trust import check_first_signature, check_trust
-from fer_edge.devices.board_user import ensure_state, ensure_user
+from fer_edge.devices.board_user import ensure_state, ensure_user, keep_private
 from fer_edge.devices.errors import BoardError
 
 
@@ -151,15 +151,17 @@ def _check_space(layout: Layout, release: Release, found: dict[str, Path]) -> st
 
 def _settle(layout: Layout, payload: Payload, found: dict[str, Path]) -> str:
     folder = layout.release(payload.release.id)
+    made = ensure_user(layout)
+    ensure_state(layout)
     for name, entry in payload.release.files.items():
         if not name.startswith("wheels/"):
             environment.copy_checked(found[name], folder / name, entry.sha256)
+        if name == "run.toml" or name.startswith("files/"):
+            keep_private(layout, folder / name)
     write_durably(folder / MANIFEST, payload.content)
     for name, path in ((SIGNATURE, payload.signature), (KEY, payload.key)):
         if path is not None:
             write_durably(folder / name, path.read_bytes())
-    made = ensure_user(layout)
-    ensure_state(layout)
     user = f"; user {layout.user} made" if made else ""
     return f"{AGENT}, run.toml and bundle {payload.release.bundle_name}{user}"
 

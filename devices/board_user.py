@@ -46,6 +46,13 @@ def ensure_state(layout: Layout) -> None:
         os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
+def keep_private(layout: Layout, path: Path) -> None:
+    """Let nobody but root and the service read a file: a camera's address and a broker's password are secrets."""
+    if os.geteuid() == 0:
+        os.chown(path, 0, pwd.getpwnam(layout.user).pw_gid)
+    path.chmod(0o640)
+
+
 def remove_user(layout: Layout) -> bool:
     """Remove the service's user if it is one that we made; whether it was.
 

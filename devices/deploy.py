@@ -96,7 +96,8 @@ class Board:
         size = sum((payload.folder / name).stat().st_size for name in names)
         if told:
             self._say(Step("send", "begin", f"{len(names)} files, {size / 1e6:.1f} MB"))
-        script = f"umask 022; mkdir -p {shlex.quote(to)} && tar -x -m -C {shlex.quote(to)}"
+        # Nobody else may read what is under way: a configuration may hold passwords.
+        script = f"mkdir -p {HOME} && umask 077 && mkdir -p {shlex.quote(to)} && tar -x -m -C {shlex.quote(to)}"
         command = [*self._probe.as_root, "sh", "-c", script]
         answer = self._ssh.stream(command, lambda line: None, chunks=_tar(payload.folder, names))
         if answer.code:
@@ -121,7 +122,7 @@ class Board:
             elif event.get("event") == "result":
                 result.update(event)
 
-        command = [*self._probe.as_root, "python3", agent, *words]
+        command = [*self._probe.as_root, self._probe.python_path, agent, *words]
         answer = self._ssh.stream(command, hear, chunks=[stdin])
         if result.get("ok"):
             return result

@@ -36,7 +36,9 @@ say compatible; tr '\0' '\n' </proc/device-tree/compatible
 say cpuinfo; cat /proc/cpuinfo
 say meminfo; cat /proc/meminfo
 say bits; getconf LONG_BIT
-say python; python3 -c '{_PYTHON}'
+python=/usr/bin/python3; test -x "$python" || python=$(command -v python3)
+say path; echo "$python"
+say python; "$python" -c '{_PYTHON}'
 say user; id -un
 say uid; id -u
 say sudo; sudo -n true && echo yes
@@ -57,12 +59,16 @@ say end
 class Probe:
     """A board's answers. What it did not tell is None or empty.
 
+    `python_path` is the system's own where there is one: a user's may lie in a home, where no service comes, and
+    picamera2 belongs to the system's.
+
     `raw` are the sections of the script by name, for `devices.board_facts`; `clock_off_s` is how far its clock is
     ahead of this machine's.
     """
 
     host: str
     machine: str
+    python_path: str
     python: str | None
     python_bits: int | None
     glibc: tuple[int, int] | None
@@ -125,6 +131,7 @@ def read_probe(host: str, raw: dict[str, str], now_s: float) -> Probe:
     return Probe(
         host=host,
         machine=raw.get("machine", "").strip() or "unknown",
+        python_path=raw.get("path", "").strip() or "python3",
         python=python.get("version"),
         python_bits=python.get("bits"),
         glibc=(int(glibc[1]), int(glibc[2])) if glibc else None,

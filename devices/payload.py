@@ -3,7 +3,6 @@
 `deploy` sends it file by file, `package` puts it into one archive; the board's agent installs either.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -175,10 +174,10 @@ def _sign(folder: Path, key: Path | None) -> None:
 
     if not key.is_file():
         raise DeployError(f"{key} does not exist; make a key: fer-edge package --new-key {key}")
-    signature = base64.b64encode(sign((folder / MANIFEST).read_bytes(), key)) + b"\n"
-    for name, data in ((SIGNATURE, signature), (PUBLIC_KEY, public_pem(key))):
+    signature = sign((folder / MANIFEST).read_bytes(), key)
+    for name, text in ((SIGNATURE, signature), (PUBLIC_KEY, public_pem(key))):
         with replacing_file(folder / name) as temporary:
-            temporary.write_bytes(data)
+            temporary.write_text(text, encoding="ascii")
 
 
 def _link(source: str, target: str) -> None:
