@@ -49,7 +49,7 @@ class Order:
             return {}
         for note in made.notes:
             say(Step("", "note", note))
-        payload = _made(payload_order, lambda text: say(Step("packages", "note", text)))
+        payload = make(payload_order, lambda text: say(Step("packages", "note", text)))
         return board.install(payload)
 
     def for_host(self, own: Mapping[str, str]) -> "Order":
@@ -123,7 +123,8 @@ class Order:
         )
 
 
-def _made(order: "PayloadOrder", say: Callable[[str], None]) -> "Payload":
+def make(order: "PayloadOrder", say: Callable[[str], None]) -> "Payload":
+    """The release, made by one thread at a time."""
     from fer_edge.devices.payload import make_payload
 
     with _ONE_AT_A_TIME:

@@ -31,6 +31,7 @@ def steps(prefix: str = "") -> "Callable[[Step], None]":
 def print_plan(plan: "Plan", bundle: str, where: str) -> None:
     """What was found and what will be done."""
     probe, match = plan.probe, plan.match
+    assert probe is not None, "a plan without a board is not shown"
     system = probe.os.get("PRETTY_NAME", "unknown system")
     memory = "memory unknown" if probe.memory_bytes is None else f"{probe.memory_bytes / 2**30:.1f} GiB"
     disk = "disk unknown" if probe.disk_free_bytes is None else f"{probe.disk_free_bytes / 1e9:.1f} GB free"

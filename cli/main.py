@@ -25,6 +25,7 @@ from fer_edge.cli import (
     doctor,
     evaluate,
     models,
+    package,
     run,
     service,
     sweep,
@@ -43,7 +44,21 @@ app = typer.Typer(
 )
 for _group in (data, models, service, bench, calibrate):
     app.add_typer(_group.app, name=_group.__name__.rsplit(".", 1)[-1])
-for _command in (demo, train, sweep, evaluate, compare_models, convert, compare, run, tune, doctor, devices, deploy):
+for _command in (
+    demo,
+    train,
+    sweep,
+    evaluate,
+    compare_models,
+    convert,
+    compare,
+    run,
+    tune,
+    doctor,
+    devices,
+    deploy,
+    package,
+):
     app.command()(getattr(_command, _command.__name__.rsplit(".", 1)[-1]))
 app.command(hidden=True)(train_worker.train_worker)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from fer_edge.devices.board_layout import Layout, sync_folder
 from fer_edge.devices.board_process import last_words, run
 from fer_edge.devices.board_release import Release, pinned, pip_wheel, wheel_of
+from fer_edge.devices.board_reuse import OURS, is_ours, link_packages, twin
 from fer_edge.devices.errors import BoardError
 from fer_edge.devices.files import sha256_of
 
@@ -27,11 +28,13 @@ def space_needed(layout: Layout, release: Release, found: dict[str, Path]) -> in
         release: what is to be installed.
         found: where its files lie now; wheels that came into `incoming` are moved, others are copied.
     """
+    shared = twin(layout, release) is not None
     needed = _SPARE_BYTES + (ONLINE_BYTES if release.online else 0)
     for name, entry in release.files.items():
         wheel = name.startswith("wheels/")
+        linked = wheel and shared and not is_ours(name.removeprefix("wheels/"))
         here = found[name].is_relative_to(layout.incoming) or found[name].is_relative_to(layout.store)
-        needed += entry.size_bytes * ((UNPACKED if wheel else 1) + (wheel and not here))
+        needed += entry.size_bytes * ((UNPACKED if wheel and not linked else not linked) + (wheel and not here))
     return needed
 
 
@@ -91,15 +94,22 @@ def build_environment(layout: Layout, release: Release) -> str:
     done = run([sys.executable, "-m", "venv", "--without-pip", *shared, environment], timeout_s=_VENV_LIMIT_S)
     if done.returncode:
         raise BoardError(f"python3 -m venv failed: {last_words(done)}")
+    other = twin(layout, release)
+    if other is not None:
+        link_packages(layout, other, environment)
     pip, wheels = pip_wheel(release), release.wheels
     by_project = {wheel_of(file)[0]: layout.stored(entry.sha256, file) for file, entry in wheels.items()}
     # By path and not by name: an index could have another file of that name and version.
-    what = [by_project.get(pinned(word)[0], word) for word in release.requirements]
+    projects = {pinned(word)[0]: word for word in release.requirements}
+    if other is not None:
+        projects = {OURS: projects[OURS]} if OURS in projects else {}
+    what = [by_project.get(project, word) for project, word in projects.items()]
     command = [
         *(environment / "bin/python", "-P", layout.stored(wheels[pip].sha256, pip) / "pip", "install"),
         *("--no-input", "--no-cache-dir", "--disable-pip-version-check", "--no-warn-script-location", "--quiet"),
         *("--root-user-action=ignore", "--only-binary=:all:"),
         *(() if release.online else ("--no-index",)),
+        *(() if other is None else ("--no-deps",)),
         *what,
     ]
     # A Raspberry Pi's /etc/pip.conf adds an index, which must have no say in an offline installation.
@@ -108,4 +118,6 @@ def build_environment(layout: Layout, release: Release) -> str:
     if done.returncode:
         raise BoardError(f"pip failed: {last_words(done)}")
     count = f"{len(what)} package{'s' if len(what) != 1 else ''}"
+    if other is not None:
+        return f"{count} installed, the others shared with {other}"
     return f"{count} installed {'with the board’s own index' if release.online else 'offline'}"

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     layout = Layout(given.root.resolve(), given.unit_folder.resolve(), given.state_folder, given.user)
     os.umask(0o022)  # the service's user reads what root writes here
-    say = Speaker()
+    say = Speaker(plain=given.plain)
     try:
         if os.geteuid() != 0 and layout.root == ROOT:
             raise BoardError(f"{ROOT} belongs to root; run this as root, with sudo")
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--unit-folder", type=Path, default=UNIT_FOLDER, help="where systemd reads unit files")
     parser.add_argument("--state-folder", type=Path, default=STATE, help="what the service may write")
     parser.add_argument("--user", default=SERVICE, help="who runs the service; made where he is missing")
+    parser.add_argument("--plain", action="store_true", help="lines for people in place of JSON")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("missing", help="what of the payload whose release.json is on stdin is not here yet")
     command = commands.add_parser("install", help="install a payload and let the service run it")

@@ -179,7 +179,9 @@ def _file_entry(name: str, entry: Any) -> FileEntry:
         raise BoardError(f"release.json lists {name!r}, which leaves the payload's folder; it is refused")
     in_place = name in ("run.toml", AGENT) or (parts[0] in ("bundle", "files") and len(parts) > 1)
     if not in_place and not (parts[0] == "wheels" and len(parts) == 2 and name.endswith(".whl")):
-        raise BoardError(f"release.json lists {name!r}; expected run.toml, {AGENT}, bundle/…, files/… and wheels/*.whl only")
+        raise BoardError(
+            f"release.json lists {name!r}; expected run.toml, {AGENT}, bundle/…, files/… and wheels/*.whl only"
+        )
     if not isinstance(entry, dict):
         raise BoardError(f"release.json: {name} is {entry!r}; expected its sha256 and bytes")
     size = _take(entry, "bytes", int)

@@ -31,8 +31,8 @@ class Speaker:
     """Speaks, and hears signals: SIGHUP (a cut ssh with a terminal), SIGTERM, SIGINT, and a closed pipe (a cut ssh
     without one) raise `InterruptionError` where the work is. While the speaker is deaf none of them does."""
 
-    def __init__(self) -> None:
-        self.deaf = False
+    def __init__(self, *, plain: bool = False) -> None:
+        self.deaf, self._plain = False, plain
         self.failed_step: str | None = None
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
@@ -83,9 +83,12 @@ class Speaker:
             self.deaf = was_deaf
 
     def say(self, event: dict[str, Any]) -> None:
-        """One line."""
+        """One line, of JSON or for people; a beginning is nothing to them."""
+        line = _plainly(event) if self._plain else json.dumps(event, allow_nan=False)
+        if line is None:
+            return
         try:
-            print(json.dumps(event, allow_nan=False), flush=True)
+            print(line, flush=True)
         except BrokenPipeError:
             with contextlib.suppress(OSError):  # or the interpreter complains about the pipe when it leaves
                 sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - until the end
@@ -95,3 +98,15 @@ class Speaker:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if not self.deaf:
             raise InterruptionError(f"interrupted by {signal.Signals(number).name}")
+
+
+def _plainly(event: dict[str, Any]) -> str | None:
+    if event["event"] == "note":
+        return f"note  {event['text']}"
+    if event["event"] == "result":
+        text = event.get("text") or event.get("id") or "done"
+        return f"ok    {text}" if event["ok"] else f"failed: {text}"
+    if event["state"] == "begin":
+        return None
+    sign = {"ok": "ok  ", "failed": "BAD "}.get(event["state"], event["state"])
+    return f"{sign}  {event['step']:<12}{event.get('text') or ''}".rstrip()

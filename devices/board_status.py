@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_edge.devices import board_systemctl as systemctl
-from fer_edge.devices.board_layout import INSTALLED, Layout, read_json
+from fer_edge.devices.board_layout import INSTALLED, MANIFEST, Layout, read_json
 from fer_edge.devices.board_selftest import RESULT
 from fer_edge.devices.health import throttled_bits, throttled_text
 from fer_edge.devices.machine import describe_machine
@@ -40,8 +40,10 @@ def status(layout: Layout) -> dict[str, Any]:
 
 
 def _about(layout: Layout, name: str) -> dict[str, Any]:
-    known = read_json(layout.release(name) / INSTALLED) or {}
-    return {"id": name} | {key: known.get(key) for key in ("version", "bundle", "profile", "installed_at")}
+    installed = read_json(layout.release(name) / INSTALLED) or {}
+    made = read_json(layout.release(name) / MANIFEST) or {}
+    known = {key: made.get(key) for key in ("version", "bundle", "profile", "engine", "precision", "made_at")}
+    return {"id": name, "installed_at": installed.get("installed_at")} | known
 
 
 def _size_bytes(folder: Path) -> int:

@@ -95,7 +95,7 @@ class Board:
             return
         size = sum((payload.folder / name).stat().st_size for name in names)
         if told:
-            self._say(Step("send", "begin", f"{len(names)} files, {size / 1e6:.1f} MB"))
+            self._say(Step("send", "begin", _amount(names, size)))
         # Nobody else may read what is under way: a configuration may hold passwords.
         script = f"mkdir -p {HOME} && umask 077 && mkdir -p {shlex.quote(to)} && tar -x -m -C {shlex.quote(to)}"
         command = [*self._probe.as_root, "sh", "-c", script]
@@ -103,7 +103,7 @@ class Board:
         if answer.code:
             raise DeployError(f"{self._ssh.host} cannot store the release: {answer.why}")
         if told:
-            self._say(Step("send", "ok", f"{len(names)} files, {size / 1e6:.1f} MB"))
+            self._say(Step("send", "ok", _amount(names, size)))
 
     def _ask(self, agent: str, words: list[str], *, stdin: bytes = b"") -> dict[str, Any]:
         """Run the agent; its steps are told on as they come."""
@@ -128,6 +128,10 @@ class Board:
             return result
         why = result.get("why") or result.get("text") or "; ".join(failed) or answer.why
         raise DeployError(f"{self._ssh.host}: {why}")
+
+
+def _amount(names: list[str], size_bytes: int) -> str:
+    return f"{len(names)} file{'s' if len(names) != 1 else ''}, {size_bytes / 1e6:.1f} MB"
 
 
 def _event(line: str) -> dict[str, Any]:

@@ -30,10 +30,28 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class System:
+    """An operating system as far as packages go."""
+
+    title: str
+    python: str
+    glibc: tuple[int, int]
+    numpy1: bool = False
+
+
+SYSTEMS = {
+    "trixie": System("Debian 13 or Raspberry Pi OS of it", "3.13", (2, 41)),
+    "bookworm": System("Debian 12 or Raspberry Pi OS of it", "3.11", (2, 36), numpy1=True),
+    "ubuntu-24.04": System("Ubuntu 24.04 or JetPack 7", "3.12", (2, 39)),
+}
+"""Those that a package can be made for without asking the board; `numpy1`: its picamera2 takes no newer NumPy."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What one board gets. `notes` are for people: what is odd, and what was decided because of it."""
 
-    probe: Probe
+    probe: Probe | None
     match: Match
     camera: str
     engine: str
@@ -71,12 +89,35 @@ def plan(probe: Probe, wish: Wish) -> Plan:
     """
     match = recognise(facts_of(probe), wish.profile)
     _refuse(probe, match)
-    profile = match.profile
+    system = System(
+        probe.os.get("PRETTY_NAME", "unknown"), str(probe.python_minor), probe.glibc or _OLDEST_GLIBC,
+        (probe.system_numpy or "").startswith("1."),
+    )  # fmt: skip
+    machine = "aarch64" if probe.machine == "arm64" else probe.machine
+    return _plan(probe, match, machine, system, wish)
+
+
+def plan_unseen(profile: str, system: str | None, wish: Wish) -> tuple[Plan, System]:
+    """What a board of this profile gets that cannot be asked, and the system that it is made for.
+
+    Raises:
+        DeployError: no such system, or it cannot be.
+        DataError: no profile of that name.
+    """
+    match = recognise(BoardFacts(), profile)
+    name = system or ("ubuntu-24.04" if profile.startswith("jetson") else "trixie")
+    if name not in SYSTEMS:
+        raise DeployError(f"there is no system {name!r}; choose one of {', '.join(SYSTEMS)}")
+    return _plan(None, match, match.profile.machine, SYSTEMS[name], wish), SYSTEMS[name]
+
+
+def _plan(probe: Probe | None, match: Match, machine: str, system: System, wish: Wish) -> Plan:
+    profile, host = match.profile, probe.host if probe else f"a {match.profile.title}"
     engine, precision = wish.engine or profile.engine, wish.precision or profile.precision
     against = match.why_not(engine, precision)
     if against is not None:
         fix = f"; {against.fix}" if against.fix else ""
-        raise DeployError(f"{probe.host} cannot {against.what}: {against.reason}{fix}")
+        raise DeployError(f"{host} cannot {against.what}: {against.reason}{fix}")
     camera = wish.camera or profile.camera
     with_system = camera.startswith(("picamera2", "argus"))
     return Plan(
@@ -87,14 +128,14 @@ def plan(probe: Probe, wish: Wish) -> Plan:
         precision=precision,
         threads=wish.threads or profile.threads,
         wheels=WheelOrder(
-            machine="aarch64" if probe.machine == "arm64" else probe.machine,
-            python=str(probe.python_minor),
-            glibc=probe.glibc or _OLDEST_GLIBC,
+            machine=machine,
+            python=system.python,
+            glibc=system.glibc,
             extras=tuple(dict.fromkeys((*EXTRAS, *_engine_extra(engine), *(("sign",) if wish.signed else ())))),
-            numpy1=with_system and (probe.system_numpy or "").startswith("1."),
+            numpy1=with_system and system.numpy1,
         ),
         system_site_packages=with_system,
-        notes=tuple(_notes(probe, match, camera)),
+        notes=tuple(_notes(probe, match, camera)) if probe else (),
     )
 
 
