@@ -4,6 +4,7 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from fer_edge.devices.board_facts import (
 from fer_edge.devices.boards import BOARDS, CORES, board_called
 from fer_edge.devices.errors import DataError
 from fer_edge.devices.profiles import PROFILES, find_profile, load_profiles, recognise
+from fer_edge.edge_runtime import doctor
 from fer_edge.edge_runtime.config import RunConfig
 from fer_edge.edge_runtime.engines import ENGINES
 
@@ -297,3 +299,38 @@ def test_devices_records_what_a_board_answers(cli, tmp_path: Path) -> None:
     assert again.returncode == 1
     assert "mine.json exists already" in again.stderr
     assert cli("devices", "--record", "mine.json", "--force").returncode == 0
+
+
+def test_doctor_names_the_profile(cli) -> None:
+    expected = recognise(read_facts())
+    done = cli("doctor", "--json")
+    found = {each["subject"]: each for each in json.loads(done.stdout)}
+    assert found["profile"]["state"] == "ok"
+    assert found["profile"]["text"].startswith(f"{expected.profile.name} ({expected.profile.title}): ")
+
+
+def test_doctor_says_which_variants_do_not_go_and_refuses_none() -> None:
+    variants = [("tflite", "int8"), ("openvino", "float32"), ("openvino", "int8")]
+    bundle: Any = SimpleNamespace(
+        variants=[SimpleNamespace(engine=e, precision=p, name=f"{e}/{p}") for e, p in variants]
+    )
+    (one,) = doctor.ruled_out(recognise(facts_of("pi4")), bundle)
+    assert (one.subject, one.state) == ("pi4", "note")
+    assert one.text.startswith("this board cannot run int8 in OpenVINO on ARM: ")
+    assert one.text.endswith("(openvino/int8)")
+    (every,) = doctor.ruled_out(recognise(facts_of("pi3-32bit")), bundle)
+    assert every.text.endswith("(tflite/int8, openvino/float32, openvino/int8)")
+    assert every.state == "note"
+    assert not list(doctor.ruled_out(recognise(facts_of("x86-64")), bundle))
+
+
+def test_doctor_knows_a_board_that_nobody_described(monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "read_facts", lambda: BoardFacts(machine="riscv64"))
+    for finding in doctor.examine(None):
+        if finding.subject == "profile":
+            assert (finding.state, finding.fix) == (
+                "note",
+                "fer-edge devices --record FILE, for whoever adds this board",
+            )
+            return
+    pytest.fail("there is no finding about the profile")
