@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from fer_edge.devices.camera_list import CameraInfo
+    from fer_edge.devices.profiles import Match
     from fer_edge.devices.v4l2_query import CameraFormat
 
 _BOARD = ("board", "machine", "cpu", "int8_features", "usable_cores", "memory_bytes", "temp_c", "governor")
@@ -17,19 +21,37 @@ _Rows = tuple[tuple[tuple[int, int], tuple[float, ...]], ...]
 
 def devices(
     as_json: Annotated[bool, typer.Option("--json", help="Print board and cameras as JSON and nothing else.")] = False,
+    record_to: Annotated[
+        Path | None, typer.Option("--record", help="Write what this board answers, for a new profile, and end.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite that file.")] = False,
 ) -> None:
-    """Show the board and the cameras that answer, with their formats and rates; nothing is streamed."""
+    """Show the board, its profile, and the cameras that answer with their formats and rates; nothing is streamed."""
+    from fer_edge.devices.board_facts import read_facts
     from fer_edge.devices.camera_list import READABLE, list_cameras
+    from fer_edge.devices.errors import DataError
     from fer_edge.devices.machine import describe_machine
+    from fer_edge.devices.profiles import recognise
 
+    if record_to is not None:
+        _record(record_to, force)
+        return
     facts = describe_machine()
     board = {name: facts[name] for name in _BOARD}
+    match, why_none = None, ""
+    try:
+        match = recognise(read_facts())
+    except DataError as error:
+        why_none = str(error)
     cameras = list_cameras()
     if as_json:
         found = [dataclasses.asdict(camera) for camera in cameras]
-        print(json.dumps({"board": board, "cameras": found}, indent=2, ensure_ascii=False))
+        profile = None if match is None else match.as_dict()
+        print(json.dumps({"board": board, "profile": profile, "cameras": found}, indent=2, ensure_ascii=False))
         return
     _print_board(board)
+    for line in ["", *(profile_lines(match) if match else _said("profile", [why_none]))]:
+        print(line)
     for camera in sorted(cameras, key=lambda c: not c.answers):
         print()
         _print_camera(camera, READABLE)
@@ -51,6 +73,38 @@ def _print_board(board: dict[str, Any]) -> None:
     }
     for name, text in lines.items():
         print(f"{name:<13}{text}"[:80])
+
+
+def profile_lines(match: "Match") -> Iterator[str]:
+    """The profile, why it was chosen, what it sets by default, and what does not go here, in 80 columns."""
+    profile = match.profile
+    yield from _said("profile", [f"{profile.name} ({profile.title})"])
+    yield from _said("because", match.because)
+    threads = "as many threads as help" if profile.threads is None else f"{profile.threads} threads"
+    detector = f"{profile.detector} at {profile.detect_width} wide"
+    yield from _said("default", [f"{profile.camera}, {profile.engine}/{profile.precision}, {threads}, {detector}"])
+    limits = [] if match.memory_max_bytes is None else [f"{match.memory_max_bytes / 2**20:.0f} MiB for the service"]
+    if profile.throttle_from_c is not None:
+        limits.append(f"throttles from {profile.throttle_from_c:g} °C")
+    yield from _said("limits", [", ".join(limits)] if limits else [])
+    yield from _said("cannot", [f"{c.what}: {c.reason}" + (f"; {c.fix}" if c.fix else "") for c in match.cannot])
+
+
+def _said(name: str, sentences: "tuple[str, ...] | list[str]") -> Iterator[str]:
+    for number, sentence in enumerate(sentences):
+        first = f"{'' if number else name:<13}"
+        yield from textwrap.wrap(sentence, 80, initial_indent=first, subsequent_indent=" " * 15)
+
+
+def _record(path: Path, force: bool) -> None:
+    from fer_edge.devices.board_facts import record
+    from fer_edge.devices.errors import OutputError
+    from fer_edge.devices.files import write_json
+
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists already; give --force to overwrite it")
+    write_json(path, record())
+    print(f"{path}: what this board answers, without serial numbers")
 
 
 def _print_camera(camera: "CameraInfo", readable: tuple[str, ...]) -> None:

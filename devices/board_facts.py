@@ -141,6 +141,28 @@ def facts_from_files(texts: Mapping[str, str], **asked: Any) -> BoardFacts:
 
 def read_facts(root: Path = Path("/")) -> BoardFacts:
     """Ask this machine, or read what lies below `root`, where no file says machine, userland, Python and libc."""
+    if root != Path("/"):
+        return facts_from_files(_texts(root))
+    return facts_from_files(_texts(root), **_asked())
+
+
+def record() -> dict[str, Any]:
+    """All that this machine answers, as the recordings of `tests/boards` hold it; serial numbers are blotted out."""
+    texts = {name: re.sub(r"(?m)^(Serial\s*:).*", r"\1 0", text) for name, text in _texts(Path("/")).items()}
+    return {"source": "recorded", "asked": _asked(), "files": texts}
+
+
+def _asked() -> dict[str, Any]:
+    return {
+        "machine": platform.machine() or None,
+        "userland_bits": struct.calcsize("P") * 8,
+        "cores": len(core_numbers()),
+        "python": platform.python_version(),
+        "libc": " ".join(platform.libc_ver()).strip() or None,
+    }
+
+
+def _texts(root: Path) -> dict[str, str]:
     texts = {}
     for name in FACT_FILES:
         text = _text(root / name)
@@ -148,16 +170,7 @@ def read_facts(root: Path = Path("/")) -> BoardFacts:
             text = _text(root / name.replace(TREE, _SAME_TREE))
         if text is not None:
             texts[name] = text
-    if root != Path("/"):
-        return facts_from_files(texts)
-    return facts_from_files(
-        texts,
-        machine=platform.machine() or None,
-        userland_bits=struct.calcsize("P") * 8,
-        cores=len(core_numbers()),
-        python=platform.python_version(),
-        libc=" ".join(platform.libc_ver()).strip() or None,
-    )
+    return texts
 
 
 def _text(path: Path) -> str | None:

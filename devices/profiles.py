@@ -123,12 +123,11 @@ class Match:
         return known
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "profile": self.profile.as_dict(),
+        """For JSON: the profile, and what is said of this board."""
+        return self.profile.as_dict() | {
+            "memory_max_bytes": self.memory_max_bytes,
             "because": list(self.because),
             "cannot": [each.as_dict() for each in self.cannot],
-            "memory_max_bytes": self.memory_max_bytes,
         }
 
 

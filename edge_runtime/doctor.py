@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from fer_edge.devices import machine
-from fer_edge.devices.errors import BundleError, install_command
+from fer_edge.devices.board_facts import read_facts
+from fer_edge.devices.errors import BundleError, DataError, install_command
+from fer_edge.devices.health import HOT_C
+from fer_edge.devices.profiles import Cannot, Match, recognise
 from fer_edge.edge_runtime.bundle import Bundle, Variant
 from fer_edge.edge_runtime.engines import ENGINES, is_installed
 from fer_edge.edge_runtime.probe import probe, probe_import
@@ -35,7 +38,13 @@ class Finding:
 
 def examine(bundle_path: Path | None) -> Iterator[Finding]:
     """All findings, one by one as they are made."""
-    yield from _machine()
+    match, why_none = _recognised()
+    limit_c = match.profile.throttle_from_c if match else None
+    yield from _machine(HOT_C if limit_c is None else limit_c)
+    if match is None:
+        yield Finding("profile", "note", why_none, "fer-edge devices --record FILE, for whoever adds this board")
+    else:
+        yield Finding("profile", "ok", f"{match.profile.name} ({match.profile.title}): {match.because[0]}")
     yield from _cameras()
     bundle = None
     try:
@@ -47,12 +56,34 @@ def examine(bundle_path: Path | None) -> Iterator[Finding]:
         yield Finding("bundle", "bad", str(error), "copy the bundle again, or make it: fer-edge convert RUN --int8")
     for engine in ENGINES:
         yield from _engine(engine, bundle)
+    if bundle is not None and match is not None:
+        yield from ruled_out(match, bundle)
     for variant in bundle.variants if bundle else ():
         if variant.engine not in ENGINES:
             yield Finding(variant.name, "bad", "this version knows no such engine", "update fer-edge")
 
 
-def _machine() -> Iterator[Finding]:
+def _recognised() -> tuple[Match | None, str]:
+    """What board this is, or why there is no saying."""
+    try:
+        return recognise(read_facts()), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def ruled_out(match: Match, bundle: Bundle) -> Iterator[Finding]:
+    """What this board cannot do of what the bundle holds; that it cannot is no fault of either."""
+    affected: dict[str, tuple[Cannot, list[str]]] = {}
+    for variant in bundle.variants:
+        why_not = match.why_not(variant.engine, variant.precision)
+        if why_not is not None:
+            affected.setdefault(why_not.what, (why_not, []))[1].append(variant.name)
+    for why_not, names in affected.values():
+        text = f"this board cannot {why_not.what}: {why_not.reason} ({', '.join(names)})"
+        yield Finding(match.profile.name, "note", text, why_not.fix)
+
+
+def _machine(limit_c: float) -> Iterator[Finding]:
     facts = machine.describe_machine()
     memory = facts["memory_bytes"]
     size = "memory unknown" if memory is None else f"{memory / 2**30:.1f} GiB"
@@ -74,8 +105,9 @@ def _machine() -> Iterator[Finding]:
     temperature = facts["temp_c"]
     if temperature is None:
         yield Finding("temperature", "note", "no sensor can be read here")
-    elif temperature >= 80:
-        yield Finding("temperature", "bad", f"{temperature:.0f} °C: a Pi throttles from 80", "cool the board")
+    elif temperature >= limit_c:
+        text = f"{temperature:.0f} °C: such a board throttles from {limit_c:g}"
+        yield Finding("temperature", "bad", text, "cool the board")
     else:
         yield Finding("temperature", "ok", f"{temperature:.0f} °C")
     if facts["governor"] is not None:

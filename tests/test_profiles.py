@@ -4,10 +4,12 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from fer_edge.cli.devices import profile_lines
 from fer_edge.devices.board_facts import (
     CORE_NAMES,
     FACT_FILES,
@@ -19,6 +21,7 @@ from fer_edge.devices.board_facts import (
 from fer_edge.devices.boards import BOARDS, CORES, board_called
 from fer_edge.devices.errors import DataError
 from fer_edge.devices.profiles import PROFILES, find_profile, load_profiles, recognise
+from fer_edge.edge_runtime import doctor
 from fer_edge.edge_runtime.config import RunConfig
 from fer_edge.edge_runtime.engines import ENGINES
 
@@ -237,3 +240,97 @@ def test_the_table_says_every_key_and_nothing_twice() -> None:
         if name != "cannot":
             assert "board" not in table or not {"core", "cores"} & set(table), f"{name}: its core stands in boards.py"
             assert table.get("by_name") is None or "board" in table
+
+
+def table_of_profiles() -> str:
+    """The table of docs/devices.md."""
+    rows = [
+        "| profile | board | core | camera | default | MiB for the service | throttles from | engines |",
+        "|" + "---|" * 8,
+    ]
+    for p in load_profiles().values():
+        core = f"{p.cores} × {p.core}{', dot product' if p.dot_product else ''}" if p.core else "any"
+        threads = "as many as help" if p.threads is None else p.threads
+        default = f"{p.engine}/{p.precision}, threads: {threads}, {p.detector} {p.detect_width} wide"
+        heat = "–" if p.throttle_from_c is None else f"{p.throttle_from_c:g} °C"
+        limit = p.memory_max_bytes // 2**20
+        engines = ", ".join(p.engines)
+        rows.append(f"| `{p.name}` | {p.title} | {core} | `{p.camera}` | {default} | {limit} | {heat} | {engines} |")
+    return "\n".join(rows)
+
+
+def test_the_page_has_every_profile() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "devices.md").read_text()
+    shown = text.partition("<!-- profiles: begin -->\n")[2].partition("\n<!-- profiles: end -->")[0]
+    assert shown == table_of_profiles()
+
+
+def test_the_screen_says_it_in_80_columns() -> None:
+    lines = list(profile_lines(recognise(facts_of("pi4"))))
+    assert max(map(len, lines)) <= 80
+    assert lines[:3] == [
+        "profile      pi4 (Raspberry Pi 4)",
+        "because      the device tree's compatible has raspberrypi,4-model-b",
+        "             its core is an A72 (without dot product)",
+    ]
+    text = " ".join(" ".join(lines).split())
+    assert "default picamera2:0, tflite/int8, as many threads as help, haar at 320 wide" in text
+    assert "limits 384 MiB for the service, throttles from 80 °C" in text
+    assert "cannot run int8 in OpenVINO on ARM: it was seen giving other labels" in text
+
+
+def test_devices_shows_this_boards_profile(cli) -> None:
+    expected = recognise(read_facts())
+    done = cli("devices")
+    assert done.returncode == 0, done.stderr
+    assert f"profile      {expected.profile.name} ({expected.profile.title})" in done.stdout
+    told = json.loads(cli("devices", "--json").stdout)
+    assert told["profile"] == expected.as_dict()
+    assert set(told) == {"board", "profile", "cameras"}
+
+
+def test_devices_records_what_a_board_answers(cli, tmp_path: Path) -> None:
+    done = cli("devices", "--record", "mine.json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "mine.json").read_text())
+    assert told["source"] == "recorded"
+    assert facts_from_files(told["files"], **told["asked"]) == read_facts()
+    again = cli("devices", "--record", "mine.json")
+    assert again.returncode == 1
+    assert "mine.json exists already" in again.stderr
+    assert cli("devices", "--record", "mine.json", "--force").returncode == 0
+
+
+def test_doctor_names_the_profile(cli) -> None:
+    expected = recognise(read_facts())
+    done = cli("doctor", "--json")
+    found = {each["subject"]: each for each in json.loads(done.stdout)}
+    assert found["profile"]["state"] == "ok"
+    assert found["profile"]["text"].startswith(f"{expected.profile.name} ({expected.profile.title}): ")
+
+
+def test_doctor_says_which_variants_do_not_go_and_refuses_none() -> None:
+    variants = [("tflite", "int8"), ("openvino", "float32"), ("openvino", "int8")]
+    bundle: Any = SimpleNamespace(
+        variants=[SimpleNamespace(engine=e, precision=p, name=f"{e}/{p}") for e, p in variants]
+    )
+    (one,) = doctor.ruled_out(recognise(facts_of("pi4")), bundle)
+    assert (one.subject, one.state) == ("pi4", "note")
+    assert one.text.startswith("this board cannot run int8 in OpenVINO on ARM: ")
+    assert one.text.endswith("(openvino/int8)")
+    (every,) = doctor.ruled_out(recognise(facts_of("pi3-32bit")), bundle)
+    assert every.text.endswith("(tflite/int8, openvino/float32, openvino/int8)")
+    assert every.state == "note"
+    assert not list(doctor.ruled_out(recognise(facts_of("x86-64")), bundle))
+
+
+def test_doctor_knows_a_board_that_nobody_described(monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "read_facts", lambda: BoardFacts(machine="riscv64"))
+    for finding in doctor.examine(None):
+        if finding.subject == "profile":
+            assert (finding.state, finding.fix) == (
+                "note",
+                "fer-edge devices --record FILE, for whoever adds this board",
+            )
+            return
+    pytest.fail("there is no finding about the profile")
