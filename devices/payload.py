@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ SIGNATURE = "release.sig"
 PUBLIC_KEY = "key.pub"
 AGENT = "board.pyz"
 RUN_FILE = "run.toml"
+_KEPT, _DAY_S = 5, 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,21 @@ def make_payload(order: PayloadOrder, say: Callable[[str], None]) -> Payload:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     _sign(folder, order.key)
+    _prune(home, folder)
     return Payload(folder, manifest)
+
+
+def _prune(home: Path, just_made: Path) -> None:
+    """Forget old payloads; one of today may be under way to another board."""
+    os.utime(just_made)
+    by_age = sorted((path for path in home.iterdir() if not path.name.startswith(".")), key=_touched, reverse=True)
+    for path in by_age[_KEPT:]:
+        if time.time() - _touched(path) > _DAY_S:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _touched(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def _collect(order: PayloadOrder, folder: Path, say: Callable[[str], None]) -> list[str]:
