@@ -6,15 +6,18 @@ import os
 import pwd
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_edge.devices.board_speak import check_listener
 from fer_edge.devices.errors import BoardError
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+_LISTENER_EVERY_S = 1.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -72,7 +75,7 @@ def run(
     except OSError as error:
         raise BoardError(f"cannot start {words[0]}: {error.strerror}") from error
     try:
-        out, err = process.communicate(timeout=timeout_s)
+        out, err = _to_its_end(process, timeout_s)
     except subprocess.TimeoutExpired as error:
         _kill(process)
         raise BoardError(f"{' '.join(words[:3])} … did not end within {timeout_s:g} s") from error
@@ -80,6 +83,18 @@ def run(
         _kill(process)
         raise
     return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def _to_its_end(process: subprocess.Popen[str], timeout_s: float) -> tuple[str, str]:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = deadline - time.monotonic()
+        try:
+            return process.communicate(timeout=min(_LISTENER_EVERY_S, max(left_s, 0)))
+        except subprocess.TimeoutExpired:
+            if left_s <= 0:
+                raise
+        check_listener()
 
 
 def plain_environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -17,6 +18,23 @@ from fer_edge.devices.errors import BoardError, FerEdgeError
 
 class InterruptionError(BoardError):
     """A signal, or nobody who listens any more: what was begun is undone."""
+
+
+def check_listener() -> None:
+    """See that somebody still listens, while a program runs that may take minutes.
+
+    Raises:
+        InterruptionError: whoever started this is gone, and what was begun is to be undone.
+    """
+    if _speaker is not None and not _speaker.deaf and _is_closed(1):
+        raise InterruptionError("whoever started this does not listen any more")
+
+
+def _is_closed(stream: int) -> bool:
+    """Whether a pipe has no reader; a file or a terminal always has one."""
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 @dataclass(slots=True)
@@ -34,6 +52,8 @@ class Speaker:
     def __init__(self, *, plain: bool = False) -> None:
         self.deaf, self._plain = False, plain
         self.failed_step: str | None = None
+        global _speaker
+        _speaker = self
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
 
@@ -98,6 +118,9 @@ class Speaker:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if not self.deaf:
             raise InterruptionError(f"interrupted by {signal.Signals(number).name}")
+
+
+_speaker: Speaker | None = None
 
 
 def _plainly(event: dict[str, Any]) -> str | None:
