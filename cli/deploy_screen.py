@@ -29,7 +29,15 @@ def steps(prefix: str = "") -> "Callable[[Step], None]":
 
 
 def print_plan(plan: "Plan", bundle: str, where: str) -> None:
-    """What was found and what will be done."""
+    """What was found and what will be done.
+
+    Args:
+        plan: of one board that was asked.
+        bundle: its name.
+        where: the packages come from, in words.
+    """
+    from fer_edge.devices.frame import redacted
+
     probe, match = plan.probe, plan.match
     assert probe is not None, "a plan without a board is not shown"
     system = probe.os.get("PRETTY_NAME", "unknown system")
@@ -39,27 +47,20 @@ def print_plan(plan: "Plan", bundle: str, where: str) -> None:
     model = match.facts.model or "a board without a name"
     limit = match.memory_max_bytes
     service = f"systemd {probe.systemd}" if probe.systemd is not None else "no systemd"
-    packages = "fetched by the board" if plan.wheels.extras and not where else where
     lines = {
         "board": f"{model}: {system}, {probe.machine}, Python {probe.python}, {glibc}",
         "": f"{memory}, {disk}, {service}, cameras: {', '.join(probe.cameras) or 'no /dev/video*'}",
         "profile": f"{match.profile.name}, because {'; '.join(match.because)}",
         "now there": probe.current or "nothing",
         "bundle": bundle,
-        "runs": f"{plan.engine}/{plan.precision} on frames of {_hidden(plan.camera)}",
-        "packages": f"{packages}, with {', '.join(plan.wheels.extras)}" + (", NumPy 1" if plan.wheels.numpy1 else ""),
+        "runs": f"{plan.engine}/{plan.precision} on frames of {redacted(plan.camera)}",
+        "packages": f"{where}, with {', '.join(plan.wheels.extras)}" + (", NumPy 1" if plan.wheels.numpy1 else ""),
         "service": f"fer-edge.service, at most {limit >> 20} MB" if limit else "fer-edge.service, no limit of memory",
     }
     for name, text in lines.items():
         print(f"{name:<{_WIDTH}}{text}")
     for note in plan.notes:
         print(f"{'note':<{_WIDTH}}{note}")
-
-
-def _hidden(camera: str) -> str:
-    from fer_edge.devices.frame import redacted
-
-    return redacted(camera)
 
 
 def print_status(host: str, status: dict[str, Any]) -> None:
