@@ -47,10 +47,12 @@ def install(layout: Layout, folder: Path, say: Speaker, settle_s: float) -> dict
     try:
         if journal.built:
             _build(layout, payload, found, journal, say)
+        elif not layout.trusted_key.exists() and check_first_signature(payload, layout.release(release.id) / "venv"):
+            _keep_manifest(layout, payload)
         _self_test(layout, release, journal, say)
         with say.step("switch") as step:
             if journal.built:
-                _mark_installed(layout, release)
+                _mark_installed(layout, release, journal)
             step.text = switch(layout, journal, release)
         with say.step("service") as step:
             left_out = start_service(layout, journal, release, settle_s)
@@ -59,9 +61,14 @@ def install(layout: Layout, folder: Path, say: Speaker, settle_s: float) -> dict
         undo_and_say(layout, journal, say, error)
         raise
     say.deaf = True  # the release is proven: nothing is undone any more
+    if release.memory_max_bytes is not None and systemctl.is_running() and not systemctl.limits_memory():
+        say.note(
+            "this kernel does not hold services to a memory limit; on a Raspberry Pi add cgroup_enable=memory to the "
+            "line in /boot/firmware/cmdline.txt, and reboot"
+        )
     with say.step("prune") as step:
         if not journal.built:
-            _mark_installed(layout, release)
+            _mark_installed(layout, release, journal)
         step.text = finish(layout, journal)
     return {"id": release.id, "previous": journal.previous, "changed": True, "service": left_out or "running"}
 
@@ -158,12 +165,18 @@ def _settle(layout: Layout, payload: Payload, found: dict[str, Path]) -> str:
             environment.copy_checked(found[name], folder / name, entry.sha256)
         if name == "run.toml" or name.startswith("files/"):
             keep_private(layout, folder / name)
+    _keep_manifest(layout, payload)
+    user = f"; user {layout.user} made" if made else ""
+    return f"{AGENT}, run.toml and bundle {payload.release.bundle_name}{user}"
+
+
+def _keep_manifest(layout: Layout, payload: Payload) -> None:
+    """Keep what was checked; a key becomes the board's when the release has proven itself."""
+    folder = layout.release(payload.release.id)
     write_durably(folder / MANIFEST, payload.content)
     for name, path in ((SIGNATURE, payload.signature), (KEY, payload.key)):
         if path is not None:
             write_durably(folder / name, path.read_bytes())
-    user = f"; user {layout.user} made" if made else ""
-    return f"{AGENT}, run.toml and bundle {payload.release.bundle_name}{user}"
 
 
 def _self_test(layout: Layout, release: Release, journal: Journal, say: Speaker) -> None:
@@ -173,11 +186,11 @@ def _self_test(layout: Layout, release: Release, journal: Journal, say: Speaker)
         step.text = self_test(layout, release, journal.service_was_active).text
 
 
-def _mark_installed(layout: Layout, release: Release) -> None:
+def _mark_installed(layout: Layout, release: Release, journal: Journal) -> None:
     """The release is whole: everything is on the disk before installed.json says so."""
     os.sync()
     now = datetime.now(UTC).isoformat(timespec="microseconds")
+    known = {"version": release.version, "bundle": release.bundle_name, "profile": release.profile}
     write_json_durably(
-        layout.release(release.id) / INSTALLED,
-        {"installed_at": now, "version": release.version, "bundle": release.bundle_name, "profile": release.profile},
+        layout.release(release.id) / INSTALLED, {"installed_at": now, "after": journal.previous, **known}
     )

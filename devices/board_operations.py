@@ -3,7 +3,7 @@
 from typing import Any
 
 from fer_edge.devices.board_journal import begin
-from fer_edge.devices.board_layout import RELEASE_PARTS, Layout
+from fer_edge.devices.board_layout import INSTALLED, RELEASE_PARTS, Layout, read_json
 from fer_edge.devices.board_recover import recover_step, undo_and_say
 from fer_edge.devices.board_remove import remove_everything
 from fer_edge.devices.board_selftest import bench_current, median_ms, self_test
@@ -52,6 +52,9 @@ def _target(layout: Layout, name: str | None) -> str:
         return name
     if current is None:
         raise BoardError(f"no release is current, so there is none before it; there are: {listed}")
+    before = (read_json(layout.release(current) / INSTALLED) or {}).get("after")
+    if before in installed:
+        return str(before)
     older = [other for other in installed if layout.installed_at(other) < layout.installed_at(current)]
     if not older:
         raise BoardError(f"there is no release before {current}; there are: {listed}")

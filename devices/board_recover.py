@@ -6,8 +6,9 @@ from typing import Any
 
 from fer_edge.devices import board_systemctl as systemctl
 from fer_edge.devices.board_journal import Journal, read
-from fer_edge.devices.board_layout import Layout
+from fer_edge.devices.board_layout import SERVICE, Layout
 from fer_edge.devices.board_remove import remove_everything
+from fer_edge.devices.board_selftest import TRIAL, WORK
 from fer_edge.devices.board_speak import Speaker
 from fer_edge.devices.board_switch import finish, installed_release, undo
 from fer_edge.devices.errors import BoardError
@@ -76,8 +77,14 @@ def _old_service(layout: Layout, journal: Journal) -> str:
 
 
 def _remove_garbage(layout: Layout) -> None:
-    """Releases that were never finished: half of one is none."""
+    """Releases that were never finished, since half of one is none, and files that were never renamed."""
     folder = layout.root / "releases"
+    for pattern in (".*.tmp", "trust/.*.tmp", "store/*/.*.tmp", "releases/*/.*.tmp", f"releases/*/{TRIAL}"):
+        for path in layout.root.glob(pattern):
+            path.unlink()
+    for path in layout.units.glob(f".{SERVICE}*.tmp"):
+        path.unlink()
+    shutil.rmtree(layout.state / WORK, ignore_errors=True)
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         if not layout.is_installed(path.name):
             shutil.rmtree(path)

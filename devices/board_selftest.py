@@ -15,11 +15,13 @@ from fer_edge.devices.board_layout import Layout, write_durably, write_json_dura
 from fer_edge.devices.board_payload import run_settings
 from fer_edge.devices.board_process import Person, last_words, run
 from fer_edge.devices.board_release import Release
-from fer_edge.devices.board_user import ensure_state, fresh_folder
+from fer_edge.devices.board_user import ensure_state, fresh_folder, keep_private
 from fer_edge.devices.errors import BoardError
 from fer_edge.devices.systemd import camera_groups
 
 RESULT = "selftest.json"
+TRIAL, WORK = ".selftest.toml", ".selftest"
+"""What it writes beside run.toml and below the state folder, while it lasts."""
 _DOCTOR_LIMIT_S, _SPARE_S = 900.0, 300.0
 _FRAMES = 30
 _OF_THE_BOARD = ("temperature", "camera")
@@ -105,7 +107,7 @@ def bench(layout: Layout, folder: Path, seconds: float, work: Path, *, only: str
 
 @contextmanager
 def _work_folder(layout: Layout) -> Iterator[Path]:
-    work = fresh_folder(layout, ".selftest")
+    work = fresh_folder(layout, WORK)
     try:
         yield work
     finally:
@@ -151,8 +153,9 @@ def _camera(layout: Layout, release: Release, work: Path) -> dict[str, Any]:
     folder = layout.release(release.id)
     settings = run_settings(folder / "run.toml")
     kept = {key: value for key, value in settings.items() if key not in _OUTPUTS and not key.startswith("mqtt")}
-    trial, seen = folder / ".selftest.toml", work / "frames.jsonl"
-    write_durably(trial, "".join(f"{key} = {json.dumps(value)}\n" for key, value in kept.items()))
+    trial, seen = folder / TRIAL, work / "frames.jsonl"
+    write_durably(trial, "".join(f"{key} = {json.dumps(value)}\n" for key, value in kept.items()), 0o600)
+    keep_private(layout, trial)
     command = ["run", "--config", trial, "--max-frames", str(_FRAMES), "--quiet", "--jsonl", seen]
     try:
         done = _fer_edge(layout, folder, command, 2 * release.camera_timeout_s + _SPARE_S)

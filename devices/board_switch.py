@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fer_edge.devices import board_systemctl as systemctl
 from fer_edge.devices.board_journal import Journal
-from fer_edge.devices.board_layout import AGENT, KEY, MANIFEST, Layout, sync_folder, write_durably
+from fer_edge.devices.board_layout import AGENT, INSTALLED, KEY, MANIFEST, Layout, sync_folder, write_durably
 from fer_edge.devices.board_release import Release, parse_release
 from fer_edge.devices.board_selftest import has_camera
 from fer_edge.devices.board_unit import units
@@ -68,13 +68,14 @@ def start_service(layout: Layout, journal: Journal, release: Release, settle_s: 
 def undo(layout: Layout, journal: Journal) -> None:
     """Take back what an operation did, whatever it came to; starts the old service without waiting for it."""
     runs = systemctl.is_running()
-    if journal.step in SWITCHED:
+    switched = journal.step in SWITCHED and bool(journal.units)
+    if switched:
         _undo_switch(layout, journal, runs)
-    if journal.built and journal.id is not None:
-        shutil.rmtree(layout.release(journal.id), ignore_errors=False) if layout.release(journal.id).exists() else None
+    if journal.built and journal.id is not None and layout.release(journal.id).exists():
+        remove_release(layout, journal.id)
     if runs and journal.service_was_active:
-        verb = "restart" if journal.step in SWITCHED else "start"
-        systemctl.call(verb, "--no-block", systemctl.UNIT)
+        # Without waiting: at boot the service is started after this has ended.
+        systemctl.call("restart" if switched else "start", "--no-block", systemctl.UNIT)
     journal.end(layout)
 
 
@@ -96,6 +97,7 @@ def _undo_switch(layout: Layout, journal: Journal, runs: bool) -> None:
             sync_folder(path.parent)
     if runs:
         systemctl.call("daemon-reload")
+        systemctl.forget_failure()
     if journal.first:
         layout.agent.unlink(missing_ok=True)
 
@@ -107,7 +109,7 @@ def finish(layout: Layout, journal: Journal) -> str:
     folder = layout.release(journal.id)
     if journal.operation == "install":
         write_durably(layout.agent, (folder / AGENT).read_bytes())
-        if (folder / KEY).exists() and not layout.trusted_key.exists():
+        if (folder / KEY).exists() and not layout.trusted_key.exists():  # its signature was checked before
             write_durably(layout.trusted_key, (folder / KEY).read_bytes())
         text = prune(layout)
     else:
@@ -135,7 +137,7 @@ def prune(layout: Layout) -> str:
 def remove_release(layout: Layout, name: str) -> None:
     """Remove a release; that it does not count any more comes first."""
     folder = layout.release(name)
-    (folder / "installed.json").unlink(missing_ok=True)
+    (folder / INSTALLED).unlink(missing_ok=True)
     shutil.rmtree(folder)
 
 

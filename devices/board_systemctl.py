@@ -3,17 +3,19 @@
 import re
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from fer_edge.devices.board_layout import SERVICE
 from fer_edge.devices.board_process import last_words, run
 from fer_edge.devices.errors import BoardError
+from fer_edge.devices.machine import read_text
 
 UNIT = f"{SERVICE}.service"
 RECOVERY = f"{SERVICE}-recover"
 """The unit that puts a board right after a power cut."""
 _LIMIT_S = 120.0
-_POLL_S = 0.2
+_POLL_S, _SPARE_S = 0.2, 15.0
 _SHOWN = "ActiveState,SubState,UnitFileState,ActiveEnterTimestamp,NRestarts,MainPID,MemoryCurrent,StatusText,Result"
 UP = ("active", "activating", "reloading")
 
@@ -64,6 +66,17 @@ def show(unit: str = UNIT) -> dict[str, str]:
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
+def forget_failure() -> None:
+    """Let a service that failed be as one that was never started; one that did not fail stays as it is."""
+    run(["systemctl", "reset-failed", UNIT], timeout_s=_LIMIT_S)
+
+
+def limits_memory() -> bool:
+    """Whether this kernel counts memory by service; a Raspberry Pi's does not unless it is told to."""
+    version_2, version_1 = Path("/sys/fs/cgroup/cgroup.controllers"), Path("/sys/fs/cgroup/memory")
+    return "memory" in (read_text(version_2) or "").split() or version_1.is_dir()
+
+
 def is_up(unit: str = UNIT) -> bool:
     """Whether the service runs, or is about to."""
     return show(unit).get("ActiveState") in UP
@@ -90,9 +103,10 @@ def restart(limit_s: float, settle_s: float) -> None:
     Raises:
         BoardError: it did not come up in time, or ended again; with what systemd and the service itself said.
     """
-    call("reset-failed", UNIT)
+    forget_failure()
     try:
-        done = run(["systemctl", "restart", UNIT], timeout_s=limit_s)
+        # systemd gives up first, and then says why.
+        done = run(["systemctl", "restart", UNIT], timeout_s=limit_s + _SPARE_S)
     except BoardError as error:
         raise BoardError(f"{UNIT} was not ready within {limit_s:g} s{_because()}") from error
     if done.returncode:

@@ -21,6 +21,8 @@ def check_trust(layout: Layout, payload: Payload) -> bool:
     """
     if payload.signature is not None and payload.key is None:
         raise TamperedError("the payload has a signature and no key.pub; make it again with --sign")
+    if payload.signature is None and payload.key is not None:
+        raise TamperedError("the payload has a key.pub and no signature; make it again with --sign")
     if not layout.trusted_key.is_file():
         return False
     if payload.signature is None:
