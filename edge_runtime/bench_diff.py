@@ -101,6 +101,7 @@ def _warnings(base: Sequence[Report], new: Sequence[Report], both: Sequence[str]
             yield f"{name.replace('_', ' ')} differs: {was} and {now}"
     for label, was, now in (
         ("governor", *(r["conditions"]["before"]["governor"] for r in (first, second))),
+        ("power mode", *((r["conditions"]["before"].get("jetson") or {}).get("power_mode") for r in (first, second))),
         ("cores that it ran on", *(r["plan"]["cores"] for r in (first, second))),
         ("bundle", *((r["bundle"] or {}).get("sha256", "none")[:12] for r in (first, second))),
     ):

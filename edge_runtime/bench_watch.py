@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from fer_edge.devices.conditions import Conditions, read_conditions, throttling_began
+from fer_edge.devices.jetson_power import JetsonPower, read_jetson_power
 
 PERIOD_S = 1.0
 CLOCK_LOSS = 0.10
@@ -21,11 +22,15 @@ class Watch:
     """Looks at the machine when told that nothing is being timed."""
 
     def __init__(
-        self, read: Callable[[], Conditions] = read_conditions, clock_s: Callable[[], float] = time.monotonic
+        self,
+        read: Callable[[], Conditions] = read_conditions,
+        clock_s: Callable[[], float] = time.monotonic,
+        read_power: Callable[[], JetsonPower | None] = read_jetson_power,
     ) -> None:
-        self._read, self._clock_s = read, clock_s
+        self._read, self._clock_s, self._read_power = read, clock_s, read_power
         self.before = read()
         self.after = self.before
+        self._power_before = self._power_after = read_power()
         self.looks: list[Conditions] = []
         self._due = clock_s() + PERIOD_S
 
@@ -38,6 +43,7 @@ class Watch:
     def finish(self) -> None:
         """The last look."""
         self.after = self._read()
+        self._power_after = self._read_power()
 
     def invalid_because(self) -> list[str]:
         """Why the run does not hold; empty where nothing speaks against it."""
@@ -51,6 +57,9 @@ class Watch:
         fall = self._fall()
         if fall is not None:
             reasons.append(f"the clock fell from {fall[0]:.0f} to {fall[1]:.0f} MHz")
+        modes = [power.power_mode for power in (self._power_before, self._power_after) if power is not None]
+        if len(set(modes)) > 1:
+            reasons.append(f"the power mode changed from {modes[0]} to {modes[1]}")
         return reasons
 
     def report(self) -> dict[str, Any]:
@@ -67,7 +76,11 @@ class Watch:
         return {
             "valid": not reasons,
             "invalid_because": reasons,
-            "conditions": {"before": self.before.as_dict(), "after": self.after.as_dict(), "during": during},
+            "conditions": {
+                "before": self.before.as_dict() | _jetson(self._power_before),
+                "after": self.after.as_dict() | _jetson(self._power_after),
+                "during": during,
+            },
         }
 
     def _clocks(self) -> list[float]:
@@ -81,6 +94,11 @@ class Watch:
         usual = max(clocks[:_FIRST_LOOKS])
         confirmed = min((max(pair) for pair in pairwise(clocks)), default=usual)
         return (usual, confirmed) if confirmed < (1 - CLOCK_LOSS) * usual else None
+
+
+def _jetson(power: JetsonPower | None) -> dict[str, Any]:
+    """The part of the conditions that a Jetson alone has."""
+    return {} if power is None else {"jetson": power.as_dict()}
 
 
 def _throttled(looks: list[Conditions]) -> tuple[str, ...]:

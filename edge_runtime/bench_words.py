@@ -114,8 +114,18 @@ def conditions_line(report: Row) -> str:
             _clock(before, during),
             f"governor {before['governor']}" if before["governor"] else "governor unknown",
             f"load {before['load_average'][0]:.2f}" if before["load_average"] else "load unknown",
+            *_jetson(before),
         )
     )
+
+
+def _jetson(before: Row) -> list[str]:
+    """Power mode and GPU clock, on a Jetson alone."""
+    told = before.get("jetson")
+    if told is None:
+        return []
+    clock = "GPU clock unknown" if told["gpu_clock_mhz"] is None else f"GPU at {told['gpu_clock_mhz']:,.0f} MHz"
+    return [f"power mode {told['power_mode'] or 'unknown'}", clock + (", pinned" if told["clocks_pinned"] else "")]
 
 
 def busy_sentence(report: Row) -> str | None:

@@ -13,7 +13,8 @@ from fer_edge import __version__
 from fer_edge.devices.fresh import CaptureCounts, FreshFrames
 from fer_edge.edge_runtime.labeller import STAGES
 from fer_edge.edge_runtime.latency import summarize
-from fer_edge.edge_runtime.vocabulary import Observation
+from fer_edge.edge_runtime.release import release_id
+from fer_edge.edge_runtime.vocabulary import UNCERTAIN, Observation
 
 if TYPE_CHECKING:
     from fer_edge.edge_runtime.pipeline import Pipeline
@@ -23,13 +24,22 @@ OF_SINGLE_FACES = ("faces", "labels", "labels_changed", "looks", "full_scans")
 _KEPT_FRAMES = 10_000
 _RANK_EVERY_S = 1.0
 _RATE_WINDOW_NS = 5_000_000_000
+_MINUTE_NS = 60_000_000_000
 _CAMERA = tuple(field.name for field in fields(CaptureCounts))
 
 
 class Summary:
-    """Counts, and percentiles over the last 10,000 frames, so that a run of months stays as small. Thread-safe."""
+    """Counts, and percentiles over the last 10,000 frames, so that a run of months stays as small. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        clock_ns: the monotonic clock; for tests.
+    """
+
+    def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock_ns = clock_ns
+        self._minute_began_ns = clock_ns()
+        self._in_minute = 0
+        self._last_minute: int | None = None
         self.frames = self.faces = 0
         self.labels: Counter[str] = Counter()
         self._ns = np.zeros((_KEPT_FRAMES, len(STAGES) + 1), np.int64)
@@ -38,16 +48,32 @@ class Summary:
 
     def put(self, observation: Observation) -> None:
         """Count one frame."""
+        now_ns = self._clock_ns()
         with self._lock:
+            self._turn_minute(now_ns)
             row = self.frames % _KEPT_FRAMES
             self.frames += 1
             self.faces += len(observation.predictions)
             for prediction in observation.predictions:
                 self.labels[prediction.label] += 1
+                self._in_minute += prediction.label != UNCERTAIN
             for column, stage in enumerate(STAGES):
                 self._ns[row, column] = observation.stage_ns[stage]
             self._ns[row, -1] = int(observation.age_ms * 1e6)
-            self._at_ns[row] = time.monotonic_ns()
+            self._at_ns[row] = now_ns
+
+    def labels_a_minute(self) -> int | None:
+        """Labels given in the last full minute, frame by frame and face by face, without `uncertain`; None before."""
+        with self._lock:
+            self._turn_minute(self._clock_ns())
+            return self._last_minute
+
+    def _turn_minute(self, now_ns: int) -> None:
+        over = (now_ns - self._minute_began_ns) // _MINUTE_NS
+        if over > 0:  # a thread that waited for the lock may come with an earlier time
+            self._last_minute = self._in_minute if over == 1 else 0  # 0: a whole minute went by without a frame
+            self._in_minute = 0
+            self._minute_began_ns += over * _MINUTE_NS
 
     def stages(self) -> dict[str, dict[str, float | int | None]]:
         """`latency.summarize` by stage."""
@@ -69,7 +95,7 @@ class Summary:
 
     def recent_rate(self) -> float | None:
         """Labelled frames a second over the last five; None before there were two."""
-        now = time.monotonic_ns()
+        now = self._clock_ns()
         with self._lock:
             at = self._at_ns[: self.frames]
             recent = at[at > now - _RATE_WINDOW_NS]
@@ -92,6 +118,7 @@ class Monitor:
         self.summary = Summary()
         self._pipeline, self._health, self._sinks = pipeline, health, sinks
         self._started_s = time.monotonic()
+        self._release = release_id()
         self._ranked_s = -_RANK_EVERY_S
         self._ranked: tuple[Any, Any] = ({}, {})
         self.ended = False
@@ -121,6 +148,7 @@ class Monitor:
         return {
             "state": self.state(),
             "version": __version__,
+            "release": self._release,
             "source": p.source.name,
             "bundle": {"name": p.bundle.name, "sha256": p.bundle.sha256},
             "engine": f"{p.engine.spec.engine}/{p.engine.spec.precision}",
@@ -129,6 +157,7 @@ class Monitor:
             "frames": summary.frames,
             "faces": summary.faces,
             "labels": dict(summary.labels),
+            "labels_a_minute": summary.labels_a_minute(),
             "fps": summary.recent_rate(),
             "age_ms": age,
             "stages": stages,

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from fer_edge.devices.conditions import read_conditions, throttling_began
 from fer_edge.devices.cores import parse_cores, pinned
 from fer_edge.devices.energy import find_meter, parse_tegrastats, tegrastats_gauge
 from fer_edge.devices.errors import EngineError
+from fer_edge.devices.jetson_power import JetsonPower, parse_nvpmodel, read_jetson_power
 from fer_edge.devices.machine import core_numbers
 from fer_edge.edge_runtime.bench_energy import energy_rows
+from fer_edge.edge_runtime.bench_watch import Watch
+from fer_edge.edge_runtime.bench_words import conditions_line
 
 CORE = core_numbers()[0]
 
@@ -316,3 +320,57 @@ def test_pinning_holds_for_every_thread_and_is_taken_back() -> None:
 def test_cores_that_are_not_there_are_refused() -> None:
     with pytest.raises(EngineError, match="core 4095 cannot be used here; usable are"), pinned([CORE, 4095]):
         pass
+
+
+# A Jetson Orin Nano, written after public documentation (Jetson Linux Developer Guide), not recorded.
+ORIN_GPU = {
+    "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0",
+    "sys/class/devfreq/17000000.gpu/cur_freq": "305999872\n",
+    "sys/class/devfreq/17000000.gpu/min_freq": "305999872\n",
+    "sys/class/devfreq/17000000.gpu/max_freq": "624750000\n",
+    "sys/class/devfreq/15340000.vic/cur_freq": "115200000\n",
+}
+
+
+def test_a_jetsons_power_mode_and_gpu_clock(tmp_path: Path) -> None:
+    root = tree(tmp_path, ORIN_GPU)
+    assert read_jetson_power(root, "NV Power Mode: 15W\n0\n") == JetsonPower("15W", 305.999872, 624.75, False)
+    pinned = read_jetson_power(tree(tmp_path, {"sys/class/devfreq/17000000.gpu/min_freq": "624750000\n"}), "")
+    assert pinned == JetsonPower(None, 305.999872, 624.75, True)
+    assert read_jetson_power(tmp_path / "elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("NV Power Mode: MAXN\n0\n", "MAXN"),
+        ("NVPM VERB: Current mode: NV Power Mode: 25W\n1\n", "25W"),
+        ("NV Fan Mode:quiet\nNV Power Mode: MODE_15W_6CORE\n2\n", "MODE_15W_6CORE"),
+        ("NVPM ERROR: failed to read PARAM", None),
+        ("", None),
+    ],
+)
+def test_nvpmodels_answer(text: str, mode: str | None) -> None:
+    assert parse_nvpmodel(text) == mode
+
+
+def test_a_report_has_the_power_mode_and_a_change_of_it_does_not_hold(tmp_path: Path) -> None:
+    calm = read_conditions(tmp_path)
+    orin = JetsonPower("15W", 306.0, 624.75, False)
+
+    def watched(*answers: JetsonPower | None) -> dict:
+        told = iter(answers)
+        watch = Watch(lambda: calm, read_power=lambda: next(told))
+        watch.finish()
+        return watch.report()
+
+    same = watched(orin, orin)
+    assert same["valid"]
+    assert same["conditions"]["after"]["jetson"] == {
+        "power_mode": "15W", "gpu_clock_mhz": 306.0, "gpu_clock_max_mhz": 624.75, "clocks_pinned": False,
+    }  # fmt: skip
+    assert conditions_line(same).endswith("; power mode 15W; GPU at 306 MHz")
+    changed = watched(orin, replace(orin, power_mode="MAXN"))
+    assert changed["invalid_because"] == ["the power mode changed from 15W to MAXN"]
+    elsewhere = watched(None, None)
+    assert "jetson" not in elsewhere["conditions"]["before"]

@@ -19,10 +19,12 @@ pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed")
 
 from paho.mqtt.client import CallbackAPIVersion, Client
 
+from fer_edge import __version__
 from fer_edge.devices.errors import OutputError
 from fer_edge.devices.frame import Frame
 from fer_edge.edge_runtime import mqtt_client
 from fer_edge.edge_runtime.aggregate import LABELS, Aggregated
+from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.mqtt_address import parse_broker
 from fer_edge.edge_runtime.mqtt_discovery import discovery
 from fer_edge.edge_runtime.sink import Outlet
@@ -512,6 +514,33 @@ def test_the_command_line_publishes_and_says_goodbye(cli, broker: Broker, reader
     assert status["state"] == "ended"
     assert status["camera"]["captured"] > 30
     assert status["sinks"]["mqtt"]["failed"] == 0
+
+
+@needs_broker
+def test_one_wildcard_shows_a_whole_fleet(cli, broker: Broker, readers: Any) -> None:
+    boards = {"door": "0.1.0-0123456789ab", "yard": None}
+    for board, release in boards.items():
+        env = {} if release is None else {"FER_EDGE_RELEASE": release}
+        own = ("--mqtt", broker.address, "--mqtt-topic", f"fer-edge/{board}", "--quiet")
+        done = cli("run", "fake:?frames=20&fps=10", *own, **env)
+        assert done.returncode == 0, done.stderr
+    late = readers(broker)  # statuses are retained
+    told = until(
+        lambda: (
+            (found := {topic: text for topic, text in list(late.messages) if topic.endswith("/status")})
+            and len(found) == len(boards)
+            and found
+        )
+    )
+    statuses = {topic.split("/")[1]: json.loads(text) for topic, text in told.items()}
+    assert {board: status["release"] for board, status in statuses.items()} == boards
+    shipped = Bundle.open()
+    for status in statuses.values():
+        assert status["version"] == __version__
+        assert status["bundle"] == {"name": shipped.name, "sha256": shipped.sha256}
+        assert "temp_c" in status["health"]
+        assert status["labels_a_minute"] is None  # the run was shorter than a minute
+        assert status["state"] == "ended"
 
 
 def test_a_broker_that_is_killed_and_comes_back_while_a_run_goes_on(tmp_path: Path, broker: Broker) -> None:
