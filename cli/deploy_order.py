@@ -54,9 +54,8 @@ class Order:
 
     def for_host(self, own: Mapping[str, str]) -> "Order":
         """The order with what an inventory says of one board."""
-        paths = {name: Path(own[name]) for name in ("config", "bundle") if name in own}
-        texts: dict[str, Any] = {name: own[name] for name in ("camera", "profile") if name in own}
-        return replace(self, **paths, **texts)
+        told: dict[str, Any] = {name: own[name] for name in ("camera", "profile") if name in own}
+        return replace(self, **told | {name: Path(own[name]) for name in ("config", "bundle") if name in own})
 
     def opened(self) -> "Bundle":
         """The bundle, checked."""

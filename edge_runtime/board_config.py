@@ -55,8 +55,8 @@ def board_config(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Board
             path = PurePosixPath(Path(words[name]).name)
             words[name] = str(STATE / path)
     words |= {"bundle": "bundle", "quiet": True}
-    values = RunConfig(**{name: Path(v) if name in _PATHS and v is not None else v for name, v in words.items()})
-    return BoardConfig(_toml(words), carried, values)
+    typed: dict[str, Any] = {name: Path(v) if name in _PATHS and v is not None else v for name, v in words.items()}
+    return BoardConfig(_toml(words), carried, RunConfig(**typed))
 
 
 _PATHS = (*_INPUTS, *_OUTPUTS, "bundle")
