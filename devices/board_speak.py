@@ -16,8 +16,11 @@ from typing import Any
 from fer_edge.devices.errors import BoardError, FerEdgeError
 
 
-class InterruptionError(BoardError):
-    """A signal, or nobody who listens any more: what was begun is undone."""
+class InterruptionError(FerEdgeError):
+    """A signal, or nobody who listens any more: what was begun is undone.
+
+    It is no BoardError: where the agent can do without something that fails, this must not pass for such a failure.
+    """
 
 
 def check_listener() -> None:

@@ -9,14 +9,18 @@ import ast
 import ensurepip
 import getpass
 import hashlib
+import itertools
 import json
 import os
 import platform
+import pwd
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -36,7 +40,7 @@ STEPS = ("recover", "verify", "space", "store", "environment", "settings", "self
 
 PROGRAM = '''
 """Answers as fer-edge does; the bundle's behaviour.json says what goes wrong."""
-import json, sys, time, tomllib
+import json, os, sys, time, tomllib
 from pathlib import Path
 
 words = sys.argv[1:]
@@ -67,9 +71,8 @@ if command == "run":
     Path(after("--jsonl")).write_text("{}\\n" * (0 if does.get("camera") == "empty" else 30))
 if command == "bench":
     if does.get("bench") == "crash":
-        import os
         os.kill(os.getpid(), 11)
-    Path(after("--json")).write_text(json.dumps({"schema": 2, "words": words, "variants": [
+    Path(after("--json")).write_text(json.dumps({"schema": 2, "words": words, "uid": os.getuid(), "variants": [
         {"id": "tflite/int8", "latency": {"p50": {"ms": 1.5}}}]}))
 '''
 
@@ -251,7 +254,10 @@ def payloads(tmp_path: Path, wheels: Path) -> Payloads:
 class Board:
     """A board in a folder."""
 
-    def __init__(self, folder: Path, root: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, root: Path | None = None, *, user: str = getpass.getuser(), python: str = sys.executable
+    ) -> None:
+        self._user, self._python = user, python
         self.root, self.units, self.state = root or folder / "opt", folder / "units", folder / "var"
         self.stub = folder / "stub"
         self.units.mkdir(parents=True)
@@ -278,10 +284,13 @@ class Board:
     def calls(self) -> list[str]:
         return (self.stub / "calls").read_text().splitlines() if (self.stub / "calls").exists() else []
 
-    def start(self, *words: str | Path, agent: Path | None = None, **more: Any) -> subprocess.Popen[str]:
-        where = ("--root", self.root, "--unit-folder", self.units, "--state-folder", self.state)
-        settle = ("--settle-s", "0.3") if words[0] in ("install", "rollback") else ()
-        command = [sys.executable, agent or self.agent, *where, "--user", getpass.getuser(), *words, *settle]
+    def start(
+        self, *words: str | Path, agent: Path | None = None, before: tuple[str | Path, ...] = (), **more: Any
+    ) -> subprocess.Popen[str]:
+        """One command under way; `before` are words before those of the agent."""
+        where: tuple[Any, ...] = ("--root", self.root, "--unit-folder", self.units, "--state-folder", self.state)
+        settle = ("--settle-s", "0.3") if {"install", "rollback"} & set(words) else ()
+        command = [self._python, agent or self.agent, *before, *where, "--user", self._user, *words, *settle]
         return subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE,
@@ -486,6 +495,52 @@ def test_killed_in_any_step_the_board_comes_back_whole(board: Board, payloads: P
     assert done["ok"], done
     assert (board.bundle(), board.systemd()["runs"]) == ("second", identity(second))
     board.is_clean()
+
+
+POWER_CUT = """
+import os, sys
+agent, left = sys.argv[1], int(sys.argv[2])
+del sys.argv[1:3]
+sync = os.fsync
+def cut(handle):
+    global left
+    left -= 1
+    if left == 0:
+        os._exit(9)
+    sync(handle)
+os.fsync = cut
+sys.path.insert(0, agent)
+from fer_edge.devices.board_main import main
+sys.exit(main())
+"""
+
+
+def test_cut_off_at_any_write_that_must_last_the_board_comes_back_whole(
+    board: Board, payloads: Payloads, tmp_path: Path
+) -> None:
+    first, second = payloads.make("first"), payloads.make("second")
+    board.do("install", first)
+    cutter = tmp_path / "cutter.py"
+    cutter.write_text(POWER_CUT)
+    ends = []
+    for write in itertools.count(2, 3):
+        process = board.start("install", second, agent=cutter, before=(board.agent, str(write)))
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode in (0, 9), err) == (True, ""), out
+        if process.returncode == 0:  # so many writes there are not
+            break
+        done = board.do("recover")
+        assert done["ok"], done
+        board.is_clean()
+        ends.append((done["recovered"] or {}).get("step"))
+        assert board.systemd()["active"] == "active", ends
+        assert board.systemd()["runs"] == board.current(), ends
+        if board.current() == identity(second):
+            assert ends[-1] == "prune", ends  # it had proven itself
+            board.do("rollback", identity(first))
+            shutil.rmtree(board.root / "releases" / identity(second))
+    assert {"settings", "selftest", "switch", "service", "prune"} <= set(ends), ends
+    assert board.bundle() == "second"
 
 
 def test_killed_in_the_first_install_nothing_is_left_but_what_was_sent(board: Board, payloads: Payloads) -> None:
@@ -868,6 +923,37 @@ def test_a_unit_that_fer_edge_service_install_wrote_comes_back_when_it_fails(boa
     assert not refused["ok"]
     assert (board.units / "fer-edge.service").read_text() == own
     assert board.systemd()["enabled"] == ["fer-edge.service"]
+
+
+def test_the_self_test_runs_as_the_services_own_user_who_goes_with_purge(payloads: Payloads, tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("useradd") is None:
+        pytest.skip("users are made by root, with useradd")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = f"/usr/bin/python{version}"  # one that every user may start
+    if not Path(python).exists():
+        pytest.skip(f"there is no {python}, and the Python of the tests may be closed to other users")
+    user = f"fer-edge-t{os.getpid()}"
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="fer-edge-test-"))  # pytest's folders are root's alone
+    folder.chmod(0o755)
+    try:
+        board = Board(folder / "board", user=user, python=python)
+        done = board.do("install", payloads.make("first"))
+        assert done["ok"], done
+        assert texts(done)["settings"].endswith(f"; user {user} made")
+        account = pwd.getpwnam(user)
+        assert (account.pw_uid != 0, account.pw_shell) == (True, "/usr/sbin/nologin")
+        tested = json.loads((board.root / "current/selftest.json").read_text())
+        assert (tested["user"], tested["bench"]["uid"]) == (user, account.pw_uid)
+        assert board.state.stat().st_uid == account.pw_uid
+        assert f"User={user}" in (board.units / "fer-edge.service").read_text().splitlines()
+        assert stat.S_IMODE((board.root / "current/run.toml").stat().st_mode) == 0o640  # it may hold passwords
+        assert board.do("remove")["user_removed"] is False
+        assert board.do("remove", "--purge")["user_removed"] is True
+        with pytest.raises(KeyError):
+            pwd.getpwnam(user)
+    finally:
+        subprocess.run(["userdel", user], capture_output=True, check=False)
+        shutil.rmtree(folder)
 
 
 def test_the_agent_is_the_same_bytes_each_time_and_stands_alone(tmp_path: Path) -> None:
