@@ -19,7 +19,9 @@ _Data = Annotated[
 _Int8 = Annotated[bool, typer.Option("--int8/--no-int8", help="Full int8, beside float32.")]
 _Float16 = Annotated[bool, typer.Option("--float16", help="TFLite with float16 weights, too.")]
 _DynamicInt8 = Annotated[bool, typer.Option("--dynamic-int8", help="TFLite with int8 weights only, too.")]
-_To = Annotated[str, typer.Option(help="Formats, comma-separated: tflite, onnx, openvino, or one file as onnx/int8.")]
+_To = Annotated[
+    str, typer.Option(help="Formats, comma-separated: tflite, onnx, openvino, tensorrt, or one file as onnx/int8.")
+]
 _Calibration = Annotated[
     Path | None, typer.Option(help="Calibration set; by default 512 images are drawn with seed 0.")
 ]
@@ -110,6 +112,7 @@ def _build(
     """Build with a progress bar, then print the judgement, also that of a bundle that is rejected."""
     from fer_edge.cli.judgement import gate_line, print_judgement
     from fer_edge.cli.screen import progress
+    from fer_edge.edge_runtime.engines import judge_of
     from fer_edge.train.quietly import keras_quietly
 
     made: dict[str, Any]
@@ -127,6 +130,8 @@ def _build(
             print_judgement(error.report)
             raise
     print_judgement(made)
+    for engine in dict.fromkeys(engine for engine, _ in order.variants() if judge_of(engine) != engine):
+        print(f"{engine} was judged through {judge_of(engine)} on this processor: the same graph, not the same kernels")
     print(gate_line(made["gate"]))
     print(f"int8: {order.recipe}")
     print(f"{out}: calibrated on {calibration.id}; try it: fer-edge run PHOTO --bundle {out}")

@@ -18,7 +18,7 @@ from fer_edge.convert.write_models import write_models
 from fer_edge.devices.errors import ConversionError
 from fer_edge.devices.files import replacing_folder, write_json
 from fer_edge.edge_runtime.bundle import MANIFEST
-from fer_edge.edge_runtime.engines import infer_all, start
+from fer_edge.edge_runtime.engines import infer_all, judge_of, start
 from fer_edge.edge_runtime.vocabulary import Precision
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.run_folder import RunFolder
@@ -86,7 +86,7 @@ def _replay(
     folder: Path, entry: dict[str, Any], faces: NDArray[np.uint8], golden: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits of the held-out faces, and of the golden ones one by one, as a device will be asked for them."""
-    engine = start(entry["engine"], folder / entry["file"], Precision(entry["precision"]))
+    engine = start(judge_of(entry["engine"]), folder / entry["file"], Precision(entry["precision"]))
     try:
         return infer_all(engine, faces), np.concatenate([engine.infer(face[None]) for face in golden])
     finally:

@@ -13,6 +13,7 @@ from fer_edge.convert.score import LIBRARIES
 from fer_edge.devices.files import sha256_of, write_json
 from fer_edge.devices.machine import cpu_info, versions
 from fer_edge.edge_runtime.bundle import GOLDEN_FILE, REPORT_FILE, SCHEMA
+from fer_edge.edge_runtime.engines import judge_of
 from fer_edge.edge_runtime.preprocess import PREPROCESSING_ID
 from fer_edge.edge_runtime.quality import Gate
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE, Precision
@@ -54,6 +55,7 @@ def variant_entry(
         "quantization": quantization,
         "operators": operators or {},
         "float_layers": list(float_layers),
+        **({} if judge_of(engine) == engine else {"judged_by": judge_of(engine)}),
         "accuracy": None,
         "flips": None,
     }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fer_edge.convert.bundle_writer import FACE_MARGIN
 from fer_edge.convert.gate import learn_gate, summarize
-from fer_edge.edge_runtime.engines import infer_all, start
+from fer_edge.edge_runtime.engines import infer_all, judge_of, start
 from fer_edge.edge_runtime.quality import Gate
 from fer_edge.edge_runtime.vocabulary import Precision, softmax
 from fer_edge.train.batches import fit_and_val_rows
@@ -56,7 +56,7 @@ def gate_of_bundle(
     if rows is None:
         return None, None
     chosen = gate_variant(variants)
-    engine = start(chosen["engine"], folder / chosen["file"], Precision(chosen["precision"]))
+    engine = start(judge_of(chosen["engine"]), folder / chosen["file"], Precision(chosen["precision"]))
     try:
         gate, learned = learn_gate(
             np.asarray(data.faces[rows]), data.labels[rows], lambda faces: infer_all(engine, faces), FACE_MARGIN

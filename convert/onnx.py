@@ -83,7 +83,7 @@ def quantize_onnx(
     quantize_static(
         model,
         str(path),
-        _Reader(faces),
+        FaceReader(faces),
         quant_format=QuantFormat.QDQ,
         nodes_to_exclude=excluded(model, recipe),
         calibrate_method=CalibrationMethod.MinMax,
@@ -95,7 +95,7 @@ def quantize_onnx(
         onnx.save(made, str(path))
 
 
-class _Reader:
+class FaceReader:
     """ONNX Runtime's CalibrationDataReader: `get_next` until None, `rewind` to start again."""
 
     def __init__(self, faces: Iterable[NDArray[np.uint8]]) -> None:

@@ -4,7 +4,7 @@ Must not know where the ranges come from.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,7 +57,11 @@ def quantizer_types(target: Target, recipe: QuantizationRecipe) -> dict[str, Any
 
 
 def quantized(
-    model: onnx.ModelProto, ranges: dict[str, Range], target: Target, recipe: QuantizationRecipe
+    model: onnx.ModelProto,
+    ranges: dict[str, Range],
+    target: Target,
+    recipe: QuantizationRecipe,
+    options: Mapping[str, Any] | None = None,
 ) -> onnx.ModelProto:
     """The int8 model.
 
@@ -66,6 +70,7 @@ def quantized(
         ranges: by point.
         target: decides the activations' type and the weights' bits.
         recipe: whether weights have one scale a tensor, and what stays in float.
+        options: more of the quantizer's own, as TensorRT's file wants them.
     """
     from onnxruntime.quantization import CalibrationMethod, QDQQuantizer
     from onnxruntime.quantization.calibrate import TensorsData
@@ -85,7 +90,7 @@ def quantized(
         nodes_to_quantize=[],
         nodes_to_exclude=excluded(model, recipe),
         op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry}),
-        extra_options={},
+        extra_options=dict(options or {}),
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()

@@ -9,8 +9,11 @@ from fer_edge.convert.quantization_recipe import PLAIN, QuantizationRecipe
 from fer_edge.convert.score import check_margin
 from fer_edge.convert.target import Target, target_of
 from fer_edge.devices.errors import ConversionError
-from fer_edge.edge_runtime.engines import check_known
+from fer_edge.edge_runtime.engines import check_known, judge_of
 from fer_edge.edge_runtime.vocabulary import Precision
+
+_HAS = {"tflite": tuple(Precision), "tensorrt": (Precision.INT8, Precision.FLOAT16)}
+"""Precisions of a format; the others have float32 and int8."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class Order:
 
     def __post_init__(self) -> None:
         for engine, _ in self.variants():
-            check_known(engine)
+            check_known(judge_of(engine))
         if not self.formats:
-            raise ConversionError("no format was asked for; --to takes tflite, onnx, openvino")
+            raise ConversionError("no format was asked for; --to takes tflite, onnx, openvino, tensorrt")
         check_margin(self.max_drop_pp)
         if self.recipe != PLAIN and not any(precision == Precision.INT8 for _, precision in self.variants()):
             raise ConversionError(
@@ -62,12 +65,12 @@ class Order:
         return cls(formats, tuple(precisions), target_of(target), split, max_drop_pp, recipe)
 
     def variants(self) -> list[tuple[str, Precision]]:
-        """Engine and precision of each file, in order; float16 and dynamic int8 are TFLite's alone."""
+        """Engine and precision of each file, in order, of those precisions that the format has."""
         made = []
         for word in self.formats:
             engine, _, alone = word.partition("/")
             precisions = (_precision(alone),) if alone else self.precisions
-            made += [(engine, p) for p in precisions if engine == "tflite" or p in (Precision.FLOAT32, Precision.INT8)]
+            made += [(engine, p) for p in precisions if p in _HAS.get(engine, (Precision.FLOAT32, Precision.INT8))]
         return list(dict.fromkeys(made))
 
 

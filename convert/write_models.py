@@ -19,6 +19,7 @@ from fer_edge.convert.order import Order
 from fer_edge.convert.quantization_recipe import QuantizationRecipe
 from fer_edge.convert.score import Step
 from fer_edge.convert.target import Target
+from fer_edge.convert.tensorrt import inspect_tensorrt, write_tensorrt
 from fer_edge.convert.tflite import write_tflite
 from fer_edge.edge_runtime.engines import ENGINES
 from fer_edge.edge_runtime.vocabulary import Precision
@@ -55,7 +56,7 @@ def write_models(
     scaffold = [folder / "float32.onnx", folder / "float32.xml", folder / "float32.bin"]
     layers = list(keras_layers(model.keras_model))
     check_layers(order.recipe.float_layers, layers)
-    if engines & {"onnx", "openvino"} or order.recipe.own_ranges:
+    if engines & {"onnx", "openvino", "tensorrt"} or order.recipe.own_ranges:
         step("writing float32.onnx")
         write_onnx(model, scaffold[0])
     if "openvino" in engines:
@@ -69,7 +70,7 @@ def write_models(
             step(f"writing {path.name}")
             _write_one(source, engine, precision, path)
         left = order.recipe.float_layers if precision == Precision.INT8 else ()
-        operators = inspect(engine, path, precision, left, layers)
+        operators = _inspected(engine, path, precision, left, layers)
         entries.append(bundle_writer.variant_entry(engine, precision, path, operators, left))
     _remove_unlisted(scaffold, entries)
     return entries
@@ -81,8 +82,19 @@ def _write_one(source: Source, engine: str, precision: Precision, path: Path) ->
         write_tflite(source.model, path, precision, source.faces, source.recipe, ranges)
     elif engine == "onnx":
         quantize_onnx(path.with_name("float32.onnx"), path, source.faces, source.target, source.recipe, ranges)
+    elif engine == "tensorrt":
+        write_tensorrt(path.with_name("float32.onnx"), path, precision, source.faces, source.recipe, ranges)
     else:
         quantize_openvino(path.with_name("float32.xml"), path, source.faces, source.target, source.recipe, ranges)
+
+
+def _inspected(
+    engine: str, path: Path, precision: Precision, left: tuple[str, ...], layers: list[str]
+) -> dict[str, int]:
+    """What the file computes in; TensorRT's is read, for no engine here runs it."""
+    if engine == "tensorrt":
+        return inspect_tensorrt(path, precision, len(left))
+    return inspect(engine, path, precision, left, layers)
 
 
 def _remove_unlisted(scaffold: list[Path], entries: list[dict[str, Any]]) -> None:

@@ -116,10 +116,8 @@ class Match:
         """What rules this variant out here; None where nothing is known against it."""
         known = next((each for each in self.cannot if each.rules_out(engine, precision)), None)
         if known is None and engine not in self.profile.engines:
-            offered = ", ".join(self.profile.engines)
-            return Cannot(
-                f"run {engine}", f"it is not offered on a {self.profile.title}", f"use {offered}", engine, None, {}
-            )
+            why, instead = f"the profile {self.profile.name} does not offer it", ", ".join(self.profile.engines)
+            return Cannot(f"run {engine}", why, f"use {instead}", engine, None, {})
         return known
 
     def as_dict(self) -> dict[str, Any]:

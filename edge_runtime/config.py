@@ -34,7 +34,7 @@ class RunConfig:
     source: str = _option("", "Image, folder, clip, camera number, picamera2:, v4l2:, argus:, rtsp://, http://, "
                               "replay: or fake:.")  # fmt: skip
     bundle: Path | None = _option(None, "Bundle folder or .ferpack; by default the one that ships.")
-    engine: str = _option("auto", "auto, tflite, onnx or openvino.")
+    engine: str = _option("auto", "auto, tflite, onnx, openvino or tensorrt.")
     precision: str = _option("int8", "int8, float32, float16 or dynamic-int8: that, or an error.")
     threads: int | None = _option(None, "Of the engine; by default as many as help here, measured at the start.", 1, 64)
     detector: str | None = _option(None, "haar, yunet, region:X0,Y0,X1,Y1 or none (the frame is the face).")

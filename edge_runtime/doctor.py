@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -55,7 +55,8 @@ def examine(bundle_path: Path | None) -> Iterator[Finding]:
     except BundleError as error:
         yield Finding("bundle", "bad", str(error), "copy the bundle again, or make it: fer-edge convert RUN --int8")
     for engine in ENGINES:
-        yield from _engine(engine, bundle)
+        for finding in _engine(engine, bundle):
+            yield _as_known(finding, match)
     if bundle is not None and match is not None:
         yield from ruled_out(match, bundle)
     for variant in bundle.variants if bundle else ():
@@ -81,6 +82,14 @@ def ruled_out(match: Match, bundle: Bundle) -> Iterator[Finding]:
     for why_not, names in affected.values():
         text = f"this board cannot {why_not.what}: {why_not.reason} ({', '.join(names)})"
         yield Finding(match.profile.name, "note", text, why_not.fix)
+
+
+def _as_known(finding: Finding, match: Match | None) -> Finding:
+    """A variant that fails where its board is known not to run it is worth a note: nothing is wrong with the board."""
+    engine, slash, precision = finding.subject.partition("/")
+    if finding.state == "bad" and slash and match is not None and match.why_not(engine, precision) is not None:
+        return replace(finding, state="note")
+    return finding
 
 
 def _machine(limit_c: float) -> Iterator[Finding]:
@@ -142,8 +151,10 @@ def _engine(engine: str, bundle: Bundle | None) -> Iterator[Finding]:
     if not is_installed(engine):
         if engine == "tflite":
             yield Finding(engine, "bad", "ai_edge_litert is not installed", "pip install --force-reinstall fer-edge")
-        else:
+        elif ENGINES[engine].extra is not None:
             yield Finding(engine, "note", "not installed", install_command(engine))
+        elif variants:  # boards without its hardware need not hear of it
+            yield Finding(engine, "note", "not installed", "docs/jetson.md says which package holds it")
     elif not variants:
         why = probe_import(engine)
         if why is None:
@@ -152,7 +163,7 @@ def _engine(engine: str, bundle: Bundle | None) -> Iterator[Finding]:
             yield Finding(engine, "bad", why, f"reinstall {engine}, or use another --engine")
     elif bundle is not None:
         for variant in variants:
-            yield _replay(variant, probe(bundle.path, engine, variant.precision))
+            yield _replay(variant, probe(bundle.path, engine, variant.precision, build=True))
 
 
 def _replay(variant: Variant, answer: dict) -> Finding:

@@ -20,13 +20,20 @@ from fer_edge.edge_runtime.vocabulary import Precision
 
 @dataclass(frozen=True, slots=True)
 class EngineEntry:
-    """Where an engine is, which of these libraries it needs, the extra that installs one, its files' suffix."""
+    """Where an engine is, which of these libraries it needs, the extra that installs one, its files' suffix.
+
+    `part` is a file that the library holds only where it was built with this engine; `by_name`: `auto` never takes it.
+    `judged_by` is the engine that computes the same files on a workstation, where this one is not to be had.
+    """
 
     module: str
     class_name: str
     libraries: tuple[str, ...]
     extra: str | None
     suffix: str
+    part: str | None = None
+    by_name: bool = False
+    judged_by: str | None = None
 
 
 _HERE = "fer_edge.edge_runtime"
@@ -36,7 +43,11 @@ ENGINES = {
     ),
     "onnx": EngineEntry(f"{_HERE}.engine_onnx", "OnnxEngine", ("onnxruntime",), "onnx", ".onnx"),
     "openvino": EngineEntry(f"{_HERE}.engine_openvino", "OpenvinoEngine", ("openvino",), "openvino", ".xml"),
-}
+    "tensorrt": EngineEntry(
+        f"{_HERE}.engine_tensorrt", "TensorrtEngine", ("onnxruntime",), None, "-trt.onnx",
+        part="capi/libonnxruntime_providers_tensorrt.so", by_name=True, judged_by="onnx",
+    ),
+}  # fmt: skip
 """In the order in which `auto` prefers them."""
 
 
@@ -72,7 +83,19 @@ def default_threads() -> int:
 
 def is_installed(engine: str) -> bool:
     """Whether the engine's library can be found; it is not imported."""
-    return engine in ENGINES and any(find_spec(library) is not None for library in ENGINES[engine].libraries)
+    return engine in ENGINES and any(_has(library, ENGINES[engine].part) for library in ENGINES[engine].libraries)
+
+
+def _has(library: str, part: str | None) -> bool:
+    found = find_spec(library)
+    if found is None or part is None:
+        return found is not None
+    return found.origin is not None and (Path(found.origin).parent / part).is_file()
+
+
+def judge_of(engine: str) -> str:
+    """The engine that judges this one's files where they are made: itself, but for one that a workstation lacks."""
+    return (ENGINES[engine].judged_by if engine in ENGINES else None) or engine
 
 
 def check_known(engine: str) -> None:
@@ -81,6 +104,11 @@ def check_known(engine: str) -> None:
         raise EngineError(f"unknown engine {engine!r}; choose one of auto, {', '.join(ENGINES)}")
     if not is_installed(engine):
         entry = ENGINES[engine]
+        if entry.part:
+            raise EngineError(
+                f"there is no {entry.libraries[0]} with {engine} here (no {Path(entry.part).name} in it); "
+                "docs/jetson.md says which package to install"
+            )
         if entry.extra:
             raise EngineError(needs_extra(entry.libraries[0], entry.extra))
         raise EngineError(
@@ -113,7 +141,7 @@ def choose(bundle: Bundle, engine: str, precision: Precision) -> str:
         return engine
     offered = {v.engine for v in bundle.variants if v.precision == precision}
     for name in ENGINES:
-        if name in offered and is_installed(name):
+        if name in offered and is_installed(name) and not ENGINES[name].by_name:
             return name
     raise EngineError(
         f"bundle {bundle.name!r} has {precision} for {', '.join(sorted(offered)) or 'no engine'}, "

@@ -67,6 +67,8 @@ def profile_operators(
 
 def _function(engine: str, name: str) -> Callable[..., Any]:
     check_known(engine)
+    if engine not in _FILES:
+        raise EngineError(f"{engine} compiles the network as a whole and does not list its operators")
     found: Callable[..., Any] = getattr(import_module(_FILES[engine]), name)
     return found
 

@@ -5,6 +5,7 @@ subprocess. It is also the only honest way to read one variant's start-up time a
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,18 +14,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fer_edge.edge_runtime.engine_cache import BUILD
 from fer_edge.edge_runtime.engines import ENGINES
 
 _TIMEOUT_S = 120
+_BUILD_TIMEOUT_S = 600
+"""TensorRT tries kernels for each layer; on a small board that takes minutes."""
 
 
-def probe(bundle: Path, engine: str, precision: str, threads: int | None = None) -> dict[str, Any]:
+def probe(
+    bundle: Path, engine: str, precision: str, threads: int | None = None, *, build: bool = False
+) -> dict[str, Any]:
     """Start a bundle's variant elsewhere, and replay its golden vectors.
+
+    Args:
+        bundle, engine, precision, threads: what to start.
+        build: let an engine compile for this machine what it then finds at every start.
 
     Returns:
         As of `probe_file`, and `"golden": {...}` or None.
     """
-    return _answer("golden", engine, str(bundle), engine, precision, str(threads or 0))
+    return _answer("golden", engine, str(bundle), engine, precision, str(threads or 0), build=build)
 
 
 def probe_file(
@@ -45,8 +55,8 @@ def probe_file(
     return _answer("file", engine, *words)
 
 
-def _answer(what: str, engine: str, *words: str) -> dict[str, Any]:
-    done = _run(["-m", __name__, what, *words], engine)
+def _answer(what: str, engine: str, *words: str, build: bool = False) -> dict[str, Any]:
+    done = _run(["-m", __name__, what, *words], engine, build=build)
     if isinstance(done, str):
         return {"ok": False, "why": done}
     try:
@@ -64,14 +74,16 @@ def probe_import(engine: str) -> str | None:
     return None if done.returncode == 0 else f"{engine} failed: {_last_line(done.stderr)}"
 
 
-def _run(arguments: list[str], engine: str) -> subprocess.CompletedProcess[str] | str:
+def _run(arguments: list[str], engine: str, *, build: bool = False) -> subprocess.CompletedProcess[str] | str:
     """Python elsewhere: what it said, or one sentence when it crashed or hung."""
     # -P: the folder that a user happens to stand in is no place to import from.
     command = [sys.executable, "-P", *arguments]
+    limit_s = _BUILD_TIMEOUT_S if build else _TIMEOUT_S
+    env = os.environ | ({BUILD: "1"} if build else {})
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, env=env, check=False)
     except subprocess.TimeoutExpired:
-        return f"{engine} did not start within {_TIMEOUT_S} s"
+        return f"{engine} did not start within {limit_s} s"
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         hint = "; it was built for another processor: install another version" if name == "SIGILL" else ""

@@ -124,6 +124,8 @@ def _multiplied(precision: Precision) -> Precision:
 
 def _start(engine: str, product: Product, threads: int) -> StartedProduct:
     check_known(engine)
+    if engine not in _PRODUCTS:
+        raise EngineError(f"there is no roofline of {engine}; leave --roofline out, or give --only another engine")
     name, class_name = _PRODUCTS[engine]
     try:
         module = import_module(name)

@@ -143,7 +143,9 @@ CASES = [
     ("jetson-orin-nano", {}, "tflite", "int8", "Python 3.11"),
     ("jetson-orin-nano", {"python": "3.12.3"}, "tflite", "int8", None),
     ("x86-64", {}, "openvino", "int8", None),
-    ("x86-64", {}, "tensorrt", "int8", "not offered"),
+    ("x86-64", {}, "tensorrt", "int8", "does not offer it"),
+    ("jetson-orin-agx", {}, "tensorrt", "int8", None),
+    ("jetson-nano", {"python": "3.11.2", "libc": "glibc 2.36"}, "tensorrt", "float16", None),
 ]
 
 
