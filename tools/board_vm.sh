@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A whole machine that takes itself for a Raspberry Pi 4: aarch64 Debian 12 with its own kernel, disk, /proc/device-tree and
 # a V4L2 camera (the kernel's virtual one, vivid), in qemu. What board_lab.sh's containers lack; slower than they are.
+#   tools/board_vm.sh build                                   once; up does it, too
 #   tools/board_vm.sh up NAME [--memory 1G] [--port 2222]     boots, from the disk of that name if there is one
 #   tools/board_vm.sh cut NAME                                the power cut: what was not on the disk is lost
 #   tools/board_vm.sh down NAME                               gone, with its disk
@@ -48,6 +49,8 @@ END
   rm -rf "$LAB/kernel.new"
 }
 
+build_machine() { prepare; build; build_kernel; }
+
 make_disk() {  # NAME
   local AT="$MACHINES/$1" ROOT="$MACHINES/$1/root"
   mkdir -p "$ROOT"; tar -C "$ROOT" --numeric-owner -xf "$LAB/root.tar"
@@ -73,8 +76,7 @@ up_machine() {
   while [ $# -gt 0 ]; do
     case $1 in --memory) MEMORY=$2 ;; --port) PORT=$2 ;; *) stop "$1 is no option of up" ;; esac; shift 2
   done
-  [ -e "$LAB/root.tar" ] && prepare || build
-  build_kernel
+  build_machine
   ! running "$NAME" || stop "$NAME runs already"
   if [ ! -e "$AT/disk" ]; then
     mkdir -p "$AT"; echo "$MEMORY" > "$AT/memory"; echo "$PORT" > "$AT/port"
@@ -130,6 +132,7 @@ case $COMMAND in
       down) ! running "$1" || cut_machine "$1"; folder_of "$1" >/dev/null; rm -rf "${MACHINES:?}/$1" ;;
       run-machine) AT="$MACHINES/$1"; EXEC=exec qemu "$1" -M virt -dtb "$AT/tree" ;;
     esac ;;
+  build) build_machine ;;
   ssh-config) machine_config ;;
   *) sed -n '2,/^set /p' "$0" | sed -n 's/^# \{0,1\}//p'; exit 2 ;;
 esac
