@@ -234,9 +234,12 @@ def test_a_camera_that_gives_nothing_leaves_the_old_release(deploy: Deploy, firs
     assert status(deploy)["current"] == before
 
 
-@pytest.mark.parametrize("at", ["send", "verify", "environment", "selftest"])
+@pytest.mark.parametrize("at", ["send", "environment"])
 def test_killed_and_run_again(board: SshBoard, deploy: Deploy, first: dict[str, Any], tmp_path: Path, at: str) -> None:
-    """The workstation dies without a word; the second run finishes, and nothing half done stays."""
+    """The workstation dies without a word; the second run finishes, and nothing half done stays.
+
+    test_board_agent.py kills the board's side, in every step.
+    """
     before = status(deploy)["current"]
     camera = ("--camera", f"fake:?faces=1&seed={len(at)}", *QUICK)
     process = subprocess.Popen(
@@ -277,7 +280,7 @@ def test_bench_brings_its_report_home(deploy: Deploy, first: dict[str, Any], tmp
     done = deploy("board", "--bench", "--bench-s", "1", "--out", path)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(path.read_text())
-    assert {"tflite/int8", "tflite/float32"} <= {each["name"] for each in report["variants"]}
+    assert {"tflite/int8", "tflite/float32"} <= {each["variant"] for each in report["variants"]}
     assert str(path) in done.stdout
 
 
