@@ -2,7 +2,7 @@
 # Boards without boards: Raspberry Pis as aarch64 Debian 12 with systemd, sshd and a network address of their own, each a
 # container on this machine whose programs run under qemu-user. For trying `fer-edge deploy`; see docs/deploy.md.
 #   tools/board_lab.sh build                            once: 5 minutes, 100 MB
-#   tools/board_lab.sh up NAME [--as pi4|pi5] [--memory 512M] [--address 10.77.0.2]
+#   tools/board_lab.sh up NAME [--as pi4|pi5] [--memory 512M] [--address 10.77.0.2] [--opt 600M: a disk of its own at /opt]
 #   tools/board_lab.sh ssh-config                       for ssh -F and fer-edge deploy --ssh-config
 #   tools/board_lab.sh reboot NAME | cut NAME           orderly; the power cut, after which `up NAME` boots what is there
 #   tools/board_lab.sh down NAME...                     gone, with all that was on it;  ls  shows them
@@ -155,10 +155,10 @@ free_address() {
 }
 
 up() {
-  local NAME=$1 KIND=pi4 MEMORY=512M ADDRESS="" AT BYTES; AT=$(folder_of "$NAME"); shift
+  local NAME=$1 KIND=pi4 MEMORY=512M ADDRESS="" OPT="" AT BYTES; AT=$(folder_of "$NAME"); shift
   while [ $# -gt 0 ]; do
     case $1 in
-      --as) KIND=$2 ;; --memory) MEMORY=$2 ;; --address) ADDRESS=$2 ;;
+      --as) KIND=$2 ;; --memory) MEMORY=$2 ;; --address) ADDRESS=$2 ;; --opt) OPT=$2 ;;
       *) stop "$1 is no option of up" ;;
     esac
     shift 2
@@ -173,6 +173,7 @@ up() {
   echo "$KIND" > "$AT/kind"; echo "$ADDRESS" > "$AT/address"; echo "$BYTES" > "$AT/memory"
   tar -C "$AT/root" --numeric-owner -xf "$LAB/root.tar"
   furnish "$NAME" "$KIND" "$BYTES"
+  [ -z "$OPT" ] || { truncate -s "$OPT" "$AT/opt.disk" && mkfs.ext4 -q -F -m 0 "$AT/opt.disk"; }
   wire "$NAME" "$ADDRESS"
   start "$NAME"
 }
@@ -181,6 +182,7 @@ start() {
   local NAME=$1 AT; AT=$(folder_of "$NAME")
   ! alive "$NAME" || stop "$NAME runs already"
   register_qemu
+  [ ! -e "$AT/opt.disk" ] || mountpoint -q "$AT/root/opt" || mount -o loop "$AT/opt.disk" "$AT/root/opt"
   setsid "$0" run-board "$NAME" </dev/null >>"$AT/console" 2>&1 &
   echo $! > "$AT/pid"
   await "$NAME"
@@ -254,6 +256,7 @@ down() {
     ip netns delete "fer-$NAME" 2>/dev/null || true
     ip link delete "fl-$NAME" 2>/dev/null || true
     ! [ -d "/sys/fs/cgroup/memory/fer-lab-$NAME" ] || rmdir "/sys/fs/cgroup/memory/fer-lab-$NAME" || true
+    ! mountpoint -q "$AT/root/opt" || umount "$AT/root/opt"
     rm -rf --one-file-system "$AT"
   done
   [ -n "$(ls -A "$LAB/boards" 2>/dev/null)" ] || ip link delete "$BRIDGE" 2>/dev/null || true

@@ -1,4 +1,4 @@
-"""A network camera that plays a clip without end, as MJPEG, for as many readers as come: python tools/mjpeg_camera.py CLIP
+"""A network camera that plays a clip without end, as MJPEG, for as many readers as come: tools/mjpeg_camera.py CLIP
 
 Read it as http://ADDRESS:8080/stream.mjpg. For trying what reads a network camera, such as the boards of board_lab.sh.
 """
@@ -44,7 +44,7 @@ class Camera(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             pass  # the reader has gone
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Says nothing."""
 
 

@@ -1,0 +1,306 @@
+"""`fer-edge deploy` to boards of tools/board_lab.sh: aarch64, systemd as process 1, 512 MB, a network camera.
+
+`pytest -m lab`: needs root on Debian and takes an hour, since every program of a board is emulated. In the order of the
+file: each test goes on with the board as the one before left it.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_edge.devices.files import sha256_of
+from fer_edge.edge_runtime.bundle import BUNDLED
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(7200)]
+ROOT = Path(__file__).resolve().parents[1]
+TOOL = ROOT / "tools" / "board_lab.sh"
+ADDRESS, PORT = "10.77.0.1", 8471
+CAMERA = ("--camera", f"http://{ADDRESS}:{PORT}/stream.mjpg", "--bench-s", "1")
+RELEASE_DIES_AT = 10
+"""So often a deployment is killed, at moments drawn by chance."""
+Done = subprocess.CompletedProcess[str]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The workstation: a folder with a cache of its own, and the lab's ssh configuration."""
+
+    home: Path
+
+    @property
+    def config(self) -> Path:
+        """For ssh -F, with every board that there is now."""
+        path = self.home / "ssh_config"
+        path.write_text(tool("ssh-config").stdout)
+        return path
+
+    def words(self, *words: str | Path) -> list[str]:
+        """The command line of a deployment."""
+        return [sys.executable, "-u", "-m", "fer_edge", "deploy", *map(str, words), "--ssh-config", str(self.config)]
+
+    def env(self) -> dict[str, str]:
+        """Of the workstation."""
+        return os.environ | {"XDG_CACHE_HOME": str(self.home / "cache"), "COLUMNS": "120", "NO_COLOR": "1"}
+
+    def deploy(self, *words: str | Path) -> Done:
+        """`fer-edge deploy WORDS`."""
+        return subprocess.run(
+            self.words(*words), capture_output=True, text=True, check=False, timeout=3600, cwd=self.home, env=self.env()
+        )
+
+    def there(self, board: str, command: str) -> str:
+        """What a command prints on a board; its exit code does not matter."""
+        words = ["ssh", "-F", str(self.config), "-o", "BatchMode=yes", board, command]
+        return subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=600, stdin=subprocess.DEVNULL
+        ).stdout.strip()
+
+    def status(self, board: str) -> dict[str, Any]:
+        """`--status --json`."""
+        done = self.deploy(board, "--status", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def labels(self, board: str) -> bool:
+        """Whether the service labels frames: it is up, and its status line counts on."""
+        seen = set()
+        for _ in range(60):
+            service = self.status(board)["service"]
+            if service["active"] == "active":
+                seen.add(service["status_text"])
+            if len(seen) > 1:
+                return True
+            time.sleep(2)
+        return False
+
+    def whole(self, board: str) -> str | None:
+        """The id of the release that the board runs, None for none; fails unless the board is in one piece."""
+        at = "/opt/fer-edge"
+        link = self.there(board, f"readlink {at}/current")
+        if not link:
+            return None
+        assert self.there(board, f"test -f {at}/{link}/installed.json && echo whole") == "whole"
+        python = f"{at}/current/venv/bin/python -P -m fer_edge --version"
+        assert self.there(board, python).startswith("fer-edge "), "the release does not start"
+        return link.removeprefix("releases/")
+
+
+def tool(*words: str) -> Done:
+    """board_lab.sh."""
+    done = subprocess.run([TOOL, *words], capture_output=True, text=True, check=False, timeout=3600)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A workstation."""
+    if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
+        pytest.skip("the board lab needs root on Debian")
+    tool("build")
+    return Lab(tmp_path_factory.mktemp("workstation"))
+
+
+@pytest.fixture(scope="module")
+def board(lab: Lab) -> Iterator[str]:
+    """A Raspberry Pi 4 of 512 MB, fresh."""
+    tool("up", "lab-pi", "--opt", "1200M")
+    sample = ROOT / "edge_runtime" / "sample" / "astronaut.jpg"
+    words = [sys.executable, ROOT / "tools" / "mjpeg_camera.py", sample, "--every", "1", "--port", str(PORT)]
+    camera = subprocess.Popen([*map(str, words), "--address", ADDRESS], stdout=subprocess.PIPE)
+    assert camera.stdout is not None
+    assert camera.stdout.readline(), "the camera did not start"
+    yield "lab-pi"
+    camera.kill()
+    camera.wait()
+    tool("down", "lab-pi")
+
+
+@pytest.fixture(scope="module")
+def first(lab: Lab, board: str) -> str:
+    """The id of the first release."""
+    done = lab.deploy(board, *CAMERA)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "golden vectors hold, 30 frames from the camera" in done.stdout
+    found: str = lab.status(board)["current"]["id"]
+    return found
+
+
+def bundle(folder: Path, name: str, *, spoiled: bool = False) -> Path:
+    """The bundle that ships under another name, so that it is another release; spoiled: with wrong golden vectors."""
+    shutil.copytree(BUNDLED, folder)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["name"] = name
+    if spoiled:
+        path = folder / "golden.npz"
+        with np.load(path) as arrays:
+            values = {key: value + 3 if key.startswith("logits") else value for key, value in arrays.items()}
+        np.savez(path, **values)
+        manifest["golden"] |= {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_the_dry_run_names_the_board(lab: Lab, board: str) -> None:
+    done = lab.deploy(board, *CAMERA, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for said in ("Raspberry Pi 4 Model B", "profile     pi4", "A72", "systemd 252"):
+        assert said in done.stdout
+
+
+def test_a_deployed_board_labels_frames(lab: Lab, board: str, first: str) -> None:
+    assert lab.whole(board) == first
+    assert lab.labels(board)
+    status = lab.status(board)
+    assert status["service"]["enabled"] is True
+    assert status["machine"]["board"].startswith("Raspberry Pi 4")
+    assert lab.there(board, "ps -o user= -C python3.11 | sort -u") == "fer-edge"
+    logs = lab.deploy(board, "--logs")
+    assert logs.returncode == 0, logs.stderr
+    assert "fer-edge" in logs.stdout
+
+
+def test_the_service_comes_back_when_it_is_killed(lab: Lab, board: str, first: str) -> None:
+    before = lab.status(board)["service"]["main_pid"]
+    lab.there(board, "sudo systemctl kill -s KILL fer-edge")
+    assert lab.labels(board)
+    assert lab.status(board)["service"]["main_pid"] != before
+
+
+def test_bench_measures_there(lab: Lab, board: str, first: str, tmp_path: Path) -> None:
+    done = lab.deploy(board, "--bench", "--bench-s", "1", "--out", tmp_path / "bench.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert "tflite/int8" in {each["variant"] for each in report["variants"]}
+
+
+def test_a_new_bundle_and_back(lab: Lab, board: str, first: str, tmp_path: Path) -> None:
+    done = lab.deploy(board, *CAMERA, "--bundle", bundle(tmp_path / "b", "second"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lab.status(board)["current"]["bundle"]["name"] == "second"
+    assert lab.labels(board)
+    back = lab.deploy(board, "--rollback")
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert lab.whole(board) == first
+    assert lab.labels(board)
+
+
+def test_a_bundle_that_fails_its_self_test(lab: Lab, board: str, first: str, tmp_path: Path) -> None:
+    done = lab.deploy(board, *CAMERA, "--bundle", bundle(tmp_path / "b", "bad", spoiled=True))
+    assert done.returncode == 1
+    assert "golden vectors differ" in done.stderr
+    assert lab.whole(board) == first
+    assert lab.labels(board)
+
+
+def test_a_reboot(lab: Lab, board: str, first: str) -> None:
+    tool("reboot", board)
+    assert lab.labels(board)
+    assert lab.whole(board) == first
+
+
+@pytest.mark.parametrize("side", ["workstation", "agent"])
+def test_killed_at_random_moments(lab: Lab, board: str, first: str, tmp_path: Path, side: str) -> None:
+    """Half of RELEASE_DIES_AT each. Old or new, the board has one whole release then, and the next try ends well."""
+    chance = random.Random(side)
+    for time_no in range(RELEASE_DIES_AT // 2):
+        words = (*CAMERA, "--bundle", bundle(tmp_path / f"b{time_no}", f"{side}-{time_no}"))
+        process = subprocess.Popen(
+            lab.words(board, *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True, cwd=lab.home, env=lab.env(),
+        )  # fmt: skip
+        time.sleep(chance.uniform(2, 90))
+        if side == "workstation":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            lab.there(board, "sudo pkill -KILL -f '[b]oard.pyz install'")
+        said, _ = process.communicate(timeout=3600)
+        assert lab.whole(board) is not None, said
+        assert again_until_free(lab, board, *words).returncode == 0, said
+        status = lab.status(board)
+        assert status["journal"] is None
+        assert status["current"]["bundle"]["name"] == f"{side}-{time_no}"
+        assert int(lab.there(board, "ls /opt/fer-edge/releases | wc -l")) == len(status["releases"]) <= 3
+        assert lab.labels(board)
+
+
+def again_until_free(lab: Lab, board: str, *words: str | Path) -> Done:
+    """Deploy; what was cut off may still be undoing when the first try comes."""
+    for _ in range(30):
+        done = lab.deploy(board, *words)
+        if "is under way" not in done.stderr:
+            break
+        time.sleep(2)
+    return done
+
+
+def test_a_power_cut_in_the_middle(lab: Lab, board: str, first: str, tmp_path: Path) -> None:
+    """The board repairs itself at boot, before anybody deploys again."""
+    before = lab.whole(board)
+    process = subprocess.Popen(
+        lab.words(board, *CAMERA, "--bundle", bundle(tmp_path / "b", "power")), stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.STDOUT, cwd=lab.home, env=lab.env(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any("settings" in line for line in process.stdout), "the deployment did not come so far"
+    tool("cut", board)
+    process.communicate(timeout=600)
+    assert process.returncode == 1
+    tool("up", board)
+    assert lab.labels(board)
+    assert lab.whole(board) == before
+    assert lab.status(board)["journal"] is None
+
+
+def test_a_full_disk(lab: Lab, board: str, first: str, tmp_path: Path) -> None:
+    before = lab.whole(board)
+    lab.there(board, "sudo sh -c 'cat /dev/zero > /opt/fills' 2>/dev/null; sync")
+    done = lab.deploy(board, *CAMERA, "--bundle", bundle(tmp_path / "b", "full"))
+    assert done.returncode == 1
+    assert " MB free" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert lab.whole(board) == before
+    assert lab.labels(board)
+    lab.there(board, "sudo rm /opt/fills")
+    done = lab.deploy(board, *CAMERA, "--bundle", tmp_path / "b")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_three_boards_one_of_them_broken(lab: Lab, board: str, first: str, tmp_path: Path) -> None:
+    others = ("lab-five", "lab-old")
+    try:
+        tool("up", others[0], "--as", "pi5")
+        tool("up", others[1])
+        lab.there(others[1], "sudo rm /etc/sudoers.d/010_pi-nopasswd")
+        inventory = tmp_path / "hosts.toml"
+        rows = "".join(f'[[host]]\nssh = "{name}"\n' for name in (board, others[1], others[0]))
+        inventory.write_text(f'[defaults]\ncamera = "{CAMERA[1]}"\n{rows}')
+        done = lab.deploy("--inventory", inventory, "--bench-s", "1", "--max-failures", "2", "--parallel", "1")
+        assert done.returncode == 1
+        states = {words[0]: words[1] for line in done.stdout.splitlines() if len(words := line.split()) > 1}
+        assert {name: states[name] for name in (board, *others)} == {board: "ok", others[0]: "ok", others[1]: "failed"}
+        assert "sudo asks for a password" in done.stdout
+        assert lab.labels(others[0])
+    finally:
+        tool("down", *others)
+
+
+def test_remove_leaves_a_board_as_it_was(lab: Lab, board: str, first: str) -> None:
+    done = lab.deploy(board, "--remove", "--purge")
+    assert done.returncode == 0, done.stdout + done.stderr
+    left = "ls -d /opt/fer-edge /var/lib/fer-edge /etc/systemd/system/fer-edge* 2>/dev/null; getent passwd fer-edge"
+    assert lab.there(board, left) == ""
+    assert lab.there(board, "systemctl is-system-running") == "running"
