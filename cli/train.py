@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from fer_edge.train.recipe import AnyRecipe
     from fer_edge.train.run_folder import Epoch
 
+_OWN = ("flagship",)
+"""Named recipes of a network of that name: --recipe alone trains it."""
 _Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Any value that `fer-edge models show` lists."),
@@ -21,9 +23,11 @@ _Set = Annotated[
 
 def train(
     data: Annotated[Path, typer.Option(help="Data cache.")],
-    model: Annotated[str | None, typer.Option(help="One of `fer-edge models`; cnn by default.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of `fer-edge models`; cnn by default, flagship with --recipe flagship.")
+    ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A named recipe put over the model's own: plateau, for any network.")
+        str | None, typer.Option(help="A named recipe put over the model's own: plateau or flagship, for any network.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/MODEL by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after its last epoch.")] = False,
@@ -31,7 +35,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="plateau, cosine or constant.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="plateau, cosine, constant or hold.")] = None,
     stop_patience: Annotated[
         int | None, typer.Option(help="Epochs without a better one before stopping; 0: never.")
     ] = None,
@@ -76,7 +80,7 @@ def train(
     given = {"model": model, "recipe": recipe, **overrides, "full": full or None, "members": members, "set": values}
     if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v is not None]):
         raise RunError(f"--resume takes the stored recipe; leave out {', '.join(changed)}")
-    model = model or "cnn"
+    model = model or (recipe if recipe in _OWN else "cnn")
     folder = out or Path("runs") / model
     if full:
         overrides["train_fraction"] = 1.0

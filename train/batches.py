@@ -1,40 +1,24 @@
-"""Splits Training into fitting and validation, and feeds augmented batches whose content depends on nothing but
-(seed, epoch, batch): a resumed run sees the very batches that the uninterrupted one would have seen.
+"""Feeds augmented batches whose content depends on nothing but (seed, epoch, batch).
+
+A resumed run sees the very batches that the uninterrupted one would have seen.
 """
 
 import math
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 from fer_edge.train.augment import draw_changes
-from fer_edge.train.balance import class_weights, stratified
+from fer_edge.train.balance import class_weights
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipe import Recipe
 
 Rows = NDArray[np.int64]
 Batch = tuple[NDArray, ...]
 """Faces (B, 48, 48, 1) uint8, targets (B, classes) float32, and where classes are weighed the weights (B,) float32."""
-
-
-def fit_and_val_rows(data: Dataset, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Rows to fit on and rows to validate on: the `val` split where there is one, else a stratified part of `train`.
-
-    FER-2013 repeats images; a copy of a validation image is left out of the rows to fit on.
-    """
-    train, val = data.rows("train"), data.rows("val")
-    if len(val) == 0:
-        val = stratified(data, train, fraction, np.random.default_rng([seed, 1]))
-    seen = {data.faces[row].tobytes() for row in val}
-    fit = np.array([row for row in train if data.faces[row].tobytes() not in seen], np.int64)
-    return fit, val
-
-
-def fit_part(data: Dataset, fit: Rows, fraction: float, seed: int) -> Rows:
-    """The part of the rows to fit on that a recipe's `train_fraction` takes."""
-    return fit if fraction == 1 else stratified(data, fit, fraction, np.random.default_rng([seed, 4]))
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -58,6 +42,7 @@ class TrainingBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self._faces, self._rows, self._targets, self._recipe, self._shard = data.faces, rows, targets, recipe, shard
+        self.batch_size = recipe.batch_size
         classes = data.labels[rows] if targets is None else targets.argmax(axis=1)
         self._pool = _oversampled(classes) if recipe.oversample else np.arange(len(rows))
         self._weights = None
@@ -68,7 +53,8 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle for a 0-based epoch."""
-        self._epoch = epoch
+        self.epoch = epoch
+        self._side = side_of(self._recipe, epoch)
         self._order = np.random.default_rng([self._recipe.seed, 2, epoch]).permutation(self._pool)
 
     def __len__(self) -> int:
@@ -76,12 +62,15 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def __getitem__(self, batch: int) -> Batch:
         recipe = self._recipe
-        rng = np.random.default_rng([recipe.seed, 3, self._epoch, batch])
+        rng = np.random.default_rng([recipe.seed, 3, self.epoch, batch])
         which = self._order[batch * recipe.batch_size :][: recipe.batch_size]
         changes = draw_changes(recipe, len(which), FACE_SIDE, rng)
         pick = np.arange(len(which))
         mine = self._part(len(which))
-        faces = {at: changes.apply(at, self._faces[self._rows[which[at]]]) for at in (pick if recipe.mixup else mine)}
+        faces = {
+            at: smaller(changes.apply(at, self._faces[self._rows[which[at]]]), self._side)
+            for at in (pick if recipe.mixup else mine)
+        }
         if recipe.mixup and self._targets is not None:
             return self._mixed(faces, which, mine, rng)
         x = np.stack([faces[at] for at in mine])[..., None]
@@ -129,3 +118,15 @@ def _oversampled(classes: NDArray) -> Rows:
     """Positions in which each class comes as often as the most frequent one, give or take nothing."""
     most = np.bincount(classes).max()
     return np.concatenate([np.resize(np.flatnonzero(classes == label), most) for label in np.unique(classes)])
+
+
+def side_of(recipe: Recipe, epoch: int) -> int:
+    """Pixels of a side of the faces that a 0-based epoch is fitted to and validated on."""
+    return recipe.small_side if epoch < recipe.small_epochs else FACE_SIDE
+
+
+def smaller(face: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A face (48, 48) with fewer pixels, by the mean of those that each covers."""
+    if side == FACE_SIDE:
+        return face
+    return cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
