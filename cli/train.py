@@ -52,6 +52,9 @@ def train(
     image_side: Annotated[int | None, typer.Option(help="Side in pixels inside resnet50 or mini-xception.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Fit on all of Training where the recipe takes a part.")] = False,
     members: Annotated[str | None, typer.Option(help="With --model ensemble: run folders, comma-separated.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Finished runs that say what each view of a face is, comma-separated.")
+    ] = None,
     val_fraction: Annotated[float | None, typer.Option(help="Part of Training kept for validation.")] = None,
     mixed_precision: Annotated[bool | None, typer.Option(help="Compute in bfloat16, keep weights in float32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, validation split, augmentation and dropout.")] = None,
@@ -77,7 +80,15 @@ def train(
         "standardize": standardize, "weights": weights, "image_side": image_side, "val_fraction": val_fraction,
         "mixed_precision": mixed_precision, "seed": seed,
     }  # fmt: skip
-    given = {"model": model, "recipe": recipe, **overrides, "full": full or None, "members": members, "set": values}
+    given = {
+        "model": model,
+        "recipe": recipe,
+        **overrides,
+        "full": full or None,
+        "members": members,
+        "teacher": teacher,
+        "set": values,
+    }
     if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v is not None]):
         raise RunError(f"--resume takes the stored recipe; leave out {', '.join(changed)}")
     model = model or (recipe if recipe in _OWN else "cnn")
@@ -86,6 +97,8 @@ def train(
         overrides["train_fraction"] = 1.0
     if members is not None:
         overrides["members"] = tuple(filter(None, members.split(",")))
+    if teacher is not None:
+        overrides["teachers"] = tuple(filter(None, teacher.split(",")))
     asked = _recipe(model, recipe, overrides, values or [])
     dataset = load_dataset(data)
     if workers is not None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.train.batches import TrainingBatches
@@ -48,7 +47,7 @@ def _take_statistics(model: keras.Model, batches: TrainingBatches) -> None:
         for number in range(min(wanted, max(1, len(batches) - 1))):  # the last batch may be a few faces only
             for norm in norms:
                 norm.momentum = number / (number + 1)
-            model(np.asarray(batches[number][0]), training=True)
+            model(batches.views(number), training=True)
     finally:
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum

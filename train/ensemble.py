@@ -13,7 +13,7 @@ from fer_edge.train.dataset import Dataset
 from fer_edge.train.models import load_network
 from fer_edge.train.recipe import EnsembleRecipe, Recipe
 from fer_edge.train.run_folder import Epoch, RunFolder
-from fer_edge.train.split import rows_of
+from fer_edge.train.split import rows_of, split_of
 from fer_edge.train.targets import truth
 
 
@@ -66,7 +66,7 @@ def _checked(member: RunFolder, data: Dataset) -> Recipe:
 def _check_alike(members: list[Recipe], recipe: EnsembleRecipe) -> None:
     if len({member.class_count for member in members}) > 1:
         raise RunError("the members do not have the same classes; average those with seven, or those with eight")
-    splits = {(member.val_fraction, member.seed) for member in members} | {(recipe.val_fraction, recipe.seed)}
+    splits = {split_of(member) for member in members} | {split_of(recipe)}
     if len(splits) > 1:
-        said = ", ".join(f"val_fraction {f:g} and seed {s}" for f, s in sorted(splits))
+        said = ", ".join(sorted(splits))
         raise RunError(f"the members keep different faces for validation ({said}); train them with the same")

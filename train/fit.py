@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from fer_edge.devices.errors import FerEdgeError, RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.devices.machine import describe_machine, versions
-from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 from fer_edge.train.averaging import RawWeights, averaged
 from fer_edge.train.batches import TrainingBatches, side_of, smaller
 from fer_edge.train.curves import draw_curves
@@ -29,6 +28,7 @@ from fer_edge.train.schedule import best_epoch, next_rate
 from fer_edge.train.split import fit_part, rows_of
 from fer_edge.train.stopping import ctrl_c_between_batches
 from fer_edge.train.targets import targets, truth
+from fer_edge.train.teacher import Teacher
 from fer_edge.train.team import Alone, Team
 from fer_edge.train.zoo import MODELS
 
@@ -164,12 +164,15 @@ def batches_of(data: Dataset, recipe: Recipe, shard: tuple[int, int] = (0, 1)) -
     fit_rows, val_rows = rows_of(data, recipe)
     fit_rows = fit_part(data, fit_rows, recipe.train_fraction, recipe.seed)
     if MODELS[recipe.model].kind == "autoencoder":
+        if recipe.teachers:
+            raise RunError("an autoencoder names nothing, so no network can teach it; leave out --teacher")
         faces = np.asarray(data.faces[val_rows])[..., None]
         return TrainingBatches(data, fit_rows, None, recipe, shard), (faces, faces.astype(np.float32) / 255)
     fit_rows, wanted = targets(data, fit_rows, recipe)
     val_rows, labels = truth(data, val_rows, recipe)
     val = np.asarray(data.faces[val_rows])[..., None], keras.utils.to_categorical(labels, recipe.class_count)
-    return TrainingBatches(data, fit_rows, wanted, recipe, shard), val
+    teacher = Teacher(data, recipe) if recipe.teachers else None
+    return TrainingBatches(data, fit_rows, wanted, recipe, shard, teacher), val
 
 
 def _check_same_data(run: RunFolder, data: Dataset) -> AnyRecipe:
@@ -219,7 +222,9 @@ def _one_epoch(
     raw = RawWeights()
     logs = model.fit(batches, epochs=1, shuffle=False, callbacks=[progress, raw], verbose=0).history
     with averaged(model, batches, raw) if recipe.average else nullcontext():
-        judged = model.evaluate(*_of_side(val, side_of(recipe, done)), batch_size=256, verbose=0, return_dict=True)
+        judged = model.evaluate(
+            smaller(val[0], side_of(recipe, done)), val[1], batch_size=256, verbose=0, return_dict=True
+        )
     figures = {
         name: batches.counted_once(before_last.get(name, 0.0), float(values[0])) for name, values in logs.items()
     }
@@ -227,12 +232,6 @@ def _one_epoch(
     if not np.isfinite([figures["loss"], figures["val_loss"]]).all():
         raise RunError(f"the loss of epoch {done + 1} is not a number: training diverged; lower --learning-rate")
     return {"epoch": done + 1, "learning_rate": rate, "seconds": round(time.perf_counter() - start, 1), **figures}
-
-
-def _of_side(val: Pairs, side: int) -> Pairs:
-    return (
-        val[0] if side == FACE_SIDE else np.stack([smaller(face[..., 0], side) for face in val[0]])[..., None]
-    ), val[1]
 
 
 def _save(model: keras.Model, path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
+from fer_edge.train.distill import DistillationLoss, LabelAccuracy
 from fer_edge.train.models import of_recipe
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.zoo import MODELS
@@ -21,7 +22,7 @@ def compiled(recipe: Recipe) -> keras.Model:
     if MODELS[recipe.model].kind == "autoencoder":
         model.compile(optimizer, keras.losses.MeanSquaredError())
     else:
-        model.compile(optimizer, _loss(recipe), metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
+        model.compile(optimizer, _loss(recipe), metrics=[LabelAccuracy(name="accuracy")])
     return model
 
 
@@ -51,6 +52,12 @@ def decaying_kernels(optimizer: Any) -> Any:
 
 
 def _loss(recipe: Recipe) -> keras.losses.Loss:
+    if recipe.teachers:
+        return DistillationLoss(_label_loss(recipe), recipe.teacher_share, recipe.teacher_temperature)
+    return _label_loss(recipe)
+
+
+def _label_loss(recipe: Recipe) -> keras.losses.Loss:
     if recipe.loss == "focal":
         # Lin et al. 2017; alpha 1, since `class_weights` is what balances the emotions here.
         return keras.losses.CategoricalFocalCrossentropy(

@@ -97,6 +97,10 @@ class Recipe(RecipeJson):
     erase: float = _number(0.0, 0, 0.9, "largest erased rectangle, of the side; half of the faces get one")
     small_epochs: int = _number(0, 0, 10_000, "first epochs, which see faces of small_side")
     small_side: int = _number(32, 16, 48, "pixels of the faces in small_epochs; the network must take any side")
+    teachers: tuple[str, ...] = _other((), "folders of finished runs, which say what each view of a face is")
+    teacher_share: float = _number(0.7, 0, 1, "share of what the teachers say in the loss, the rest is the labels'")
+    teacher_temperature: float = _number(3.0, 0.1, 100, "by which the teachers' logits and the pupil's are softened")
+    teacher_cache: str | None = _other(None, "folder that keeps what the teachers said, for the next pupil")
     standardize: bool = _other(False, "each face to mean 0 and deviation 1, inside the network")
     dropout: float | None = _number(None, 0, 0.95, "all dropout rates; by default the network's own")
     image_side: int | None = _number(None, 32, 512, "side to which faces are enlarged inside the network")
@@ -187,6 +191,8 @@ def parse_value(kind: type, name: str, text: str) -> Any:
     if name not in names:
         raise RunError(f"the recipe has no {name!r}; it has {', '.join(names)}")
     kinds = get_args(hints[name]) or (hints[name],)
+    if Ellipsis in kinds:
+        return tuple(filter(None, text.split(",")))
     if text.lower() == "none" and type(None) in kinds and name != "weights":
         return None
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -21,6 +21,13 @@ def rows_of(data: Dataset, recipe: AnyRecipe) -> tuple[Rows, Rows]:
     return fit_and_val_rows(data, recipe.val_fraction, recipe.seed)
 
 
+def split_of(recipe: AnyRecipe) -> str:
+    """What decides which faces validate, in words; the same words, the same faces of the same data."""
+    if recipe.validation == "clean":
+        return f"clean, val_fraction {recipe.val_fraction:g}"
+    return f"val_fraction {recipe.val_fraction:g} and seed {recipe.seed}"
+
+
 def fit_and_val_rows(data: Dataset, fraction: float, seed: int) -> tuple[Rows, Rows]:
     """Rows to fit on and rows to validate on: the `val` split where there is one, else a stratified part of `train`.
 
