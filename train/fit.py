@@ -17,6 +17,7 @@ from fer_edge.devices.errors import FerEdgeError, RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.devices.machine import describe_machine, versions
 from fer_edge.train.averaging import RawWeights, averaged
+from fer_edge.train.aware import check_base, learned_ranges, plain_network
 from fer_edge.train.batches import TrainingBatches, side_of, smaller
 from fer_edge.train.curves import draw_curves
 from fer_edge.train.dataset import Dataset
@@ -115,13 +116,18 @@ def _fit_network(
         if on_epoch is not None:
             on_epoch(history[-1])
 
+    if recipe.quantization_aware is not None:
+        check_base(recipe, data)
     history = run.history()
     checkpoint = run.checkpoint(len(history)) if history else None
     team.begin(recipe, history, checkpoint)
     history = fit_epochs(data, recipe, history, checkpoint, on_batch, keep, team)
     best = best_epoch(history, recipe.choose)
     draw_curves(history, best, run.path / "curves.png")
-    _save_final(data, recipe, run.checkpoint(best), best, run.model)
+    trained = _trained(data, recipe, run.checkpoint(best), best)
+    if recipe.quantization_aware is not None:
+        run.write_ranges(learned_ranges(trained))
+    _save(_final(recipe, trained, run.checkpoint(best)), run.model)
     return history
 
 
@@ -239,19 +245,24 @@ def _save(model: keras.Model, path: Path) -> None:
         model.save(temporary)
 
 
-def _save_final(data: Dataset, recipe: Recipe, checkpoint: Path, best: int, path: Path) -> None:
-    """The best epoch's weights in a float32 network: mixed precision is for training, not for what is converted."""
-    trained = restored(checkpoint, recipe)
+def _trained(data: Dataset, recipe: Recipe, checkpoint: Path, best: int) -> keras.Model:
+    """The network of the best epoch, with the weights that were judged."""
+    model = restored(checkpoint, recipe)
     if recipe.average:
         batches, _ = batches_of(data, recipe)
         batches.set_epoch(best - 1)
-        with averaged(trained, batches):
-            weights = trained.get_weights()
-    else:
-        weights = trained.get_weights()
+        with averaged(model, batches):
+            return model
+    return model
+
+
+def _final(recipe: Recipe, trained: keras.Model, checkpoint: Path) -> keras.Model:
+    """Its weights in a float32 network: mixed precision and rounding are for training, not for what is converted."""
     keras.mixed_precision.set_global_policy("float32")
-    model = of_recipe(recipe, pretrained=False)
+    if recipe.quantization_aware is not None:
+        return plain_network(trained, RunFolder(Path(recipe.quantization_aware)))
+    model, weights = of_recipe(recipe, pretrained=False), trained.get_weights()
     if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
         raise RunError(f"checkpoint {checkpoint} does not hold the network {recipe.model!r}")
     model.set_weights(weights)
-    _save(model, path)
+    return model

@@ -70,7 +70,7 @@ def load_network(path: Path, *, with_optimizer: bool = False) -> keras.Model:
     Raises:
         RunError: the file is damaged or is no Keras model.
     """
-    for module in ("net_sequence", "distill"):  # they register what Keras does not have
+    for module in ("net_sequence", "distill", "aware_layers"):  # they register what Keras does not have
         import_module(f"fer_edge.train.{module}")
     try:
         return keras.models.load_model(path, compile=with_optimizer)

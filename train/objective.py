@@ -1,13 +1,16 @@
 """The network ready to be fitted: optimizer, loss and metric, as the recipe asks."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
+from fer_edge.train.aware import aware_network
 from fer_edge.train.distill import DistillationLoss, LabelAccuracy
 from fer_edge.train.models import of_recipe
 from fer_edge.train.recipe import Recipe
+from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.zoo import MODELS
 
 
@@ -17,7 +20,10 @@ def compiled(recipe: Recipe) -> keras.Model:
     Raises:
         RunError: the recipe's weights cannot be had.
     """
-    model = of_recipe(recipe, side=None if recipe.small_epochs else FACE_SIDE)
+    if recipe.quantization_aware is not None:
+        model = aware_network(RunFolder(Path(recipe.quantization_aware)))
+    else:
+        model = of_recipe(recipe, side=None if recipe.small_epochs else FACE_SIDE)
     optimizer = _optimizer(recipe)
     if MODELS[recipe.model].kind == "autoencoder":
         model.compile(optimizer, keras.losses.MeanSquaredError())
