@@ -26,7 +26,11 @@ _Calibration = Annotated[
     Path | None, typer.Option(help="Calibration set; by default 512 images are drawn with seed 0.")
 ]
 _Ranges = Annotated[
-    str, typer.Option(help="Where int8 takes the activations' ranges from: minmax, percentile, entropy or mse.")
+    str | None,
+    typer.Option(
+        help="Where int8 takes the activations' ranges from: minmax, percentile, entropy, mse, or "
+        "learned; by default learned for a quantization-aware run, else minmax."
+    ),
 ]
 _Percentile = Annotated[
     float | None, typer.Option(help="With --ranges percentile: what share of the values, 99.99 by default.")
@@ -51,7 +55,7 @@ def convert(
     dynamic_int8: _DynamicInt8 = False,
     to: _To = "tflite,onnx,openvino",
     calibration: _Calibration = None,
-    ranges: _Ranges = "minmax",
+    ranges: _Ranges = None,
     percentile: _Percentile = None,
     per_tensor: _PerTensor = False,
     float_layers: _FloatLayers = "",
@@ -74,12 +78,20 @@ def convert(
     destination = out or Path("bundles") / run.resolve().name
     refuse_occupied(destination, MANIFEST, force=force)
     recipe = QuantizationRecipe.of(
-        ranges, percentile, per_tensor=per_tensor, float_layers=float_layers, equalize=equalize
+        ranges or _usual_ranges(folder, int8=int8 or "/int8" in to),
+        percentile,
+        per_tensor=per_tensor,
+        float_layers=float_layers,
+        equalize=equalize,
     )
     kinds = {"int8": int8, "float16": float16, "dynamic_int8": dynamic_int8}
     order = Order.of(to, **kinds, target=target, split=split, max_drop_pp=max_drop, recipe=recipe)
     dataset = dataset_of(folder, data)
     _build(folder, dataset, _calibration_of(dataset, calibration), order, destination, force=force)
+
+
+def _usual_ranges(run: "RunFolder", *, int8: bool) -> str:
+    return "minmax" if run.learned_ranges() is None or not int8 else "learned"
 
 
 def dataset_of(run: "RunFolder", data: Path | None) -> "Dataset":

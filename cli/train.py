@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from fer_edge.train.recipe import AnyRecipe
     from fer_edge.train.run_folder import Epoch
 
+_OWN = ("flagship",)
+"""Named recipes of a network of that name: --recipe alone trains it."""
 _Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Any value that `fer-edge models show` lists."),
@@ -21,9 +23,11 @@ _Set = Annotated[
 
 def train(
     data: Annotated[Path, typer.Option(help="Data cache.")],
-    model: Annotated[str | None, typer.Option(help="One of `fer-edge models`; cnn by default.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of `fer-edge models`; cnn by default, flagship with --recipe flagship.")
+    ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A named recipe put over the model's own: plateau, for any network.")
+        str | None, typer.Option(help="A named recipe put over the model's own: plateau or flagship, for any network.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/MODEL by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after its last epoch.")] = False,
@@ -31,7 +35,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="plateau, cosine or constant.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="plateau, cosine, constant or hold.")] = None,
     stop_patience: Annotated[
         int | None, typer.Option(help="Epochs without a better one before stopping; 0: never.")
     ] = None,
@@ -48,6 +52,13 @@ def train(
     image_side: Annotated[int | None, typer.Option(help="Side in pixels inside resnet50 or mini-xception.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Fit on all of Training where the recipe takes a part.")] = False,
     members: Annotated[str | None, typer.Option(help="With --model ensemble: run folders, comma-separated.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Finished runs that say what each view of a face is, comma-separated.")
+    ] = None,
+    quantization_aware: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Train a finished run on under the rounding of int8; by its own recipe."),
+    ] = None,
     val_fraction: Annotated[float | None, typer.Option(help="Part of Training kept for validation.")] = None,
     mixed_precision: Annotated[bool | None, typer.Option(help="Compute in bfloat16, keep weights in float32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, validation split, augmentation and dropout.")] = None,
@@ -73,16 +84,23 @@ def train(
         "standardize": standardize, "weights": weights, "image_side": image_side, "val_fraction": val_fraction,
         "mixed_precision": mixed_precision, "seed": seed,
     }  # fmt: skip
-    given = {"model": model, "recipe": recipe, **overrides, "full": full or None, "members": members, "set": values}
+    given = {
+        "model": model, "recipe": recipe, **overrides, "full": full or None, "members": members, "teacher": teacher,
+        "quantization_aware": quantization_aware, "set": values,
+    }  # fmt: skip
     if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v is not None]):
         raise RunError(f"--resume takes the stored recipe; leave out {', '.join(changed)}")
-    model = model or "cnn"
-    folder = out or Path("runs") / model
+    if quantization_aware is not None and (model or recipe):
+        raise RunError("--quantization-aware takes the run's own network and recipe; leave out --model and --recipe")
+    model = model or (recipe if recipe in _OWN else "cnn")
+    folder = out or Path("runs") / (f"{quantization_aware.resolve().name}-aware" if quantization_aware else model)
     if full:
         overrides["train_fraction"] = 1.0
     if members is not None:
         overrides["members"] = tuple(filter(None, members.split(",")))
-    asked = _recipe(model, recipe, overrides, values or [])
+    if teacher is not None:
+        overrides["teachers"] = tuple(filter(None, teacher.split(",")))
+    asked = _recipe(model, recipe, overrides, values or [], quantization_aware)
     dataset = load_dataset(data)
     if workers is not None:
         if not _fit_shared(data, None if resume else asked, folder, workers, worker_index, threads):
@@ -94,18 +112,25 @@ def train(
     _print_outcome(folder)
 
 
-def _recipe(model: str, named: str | None, overrides: dict[str, Any], values: list[str]) -> "AnyRecipe":
+def _recipe(
+    model: str, named: str | None, overrides: dict[str, Any], values: list[str], aware: Path | None
+) -> "AnyRecipe":
     """The recipe that the command line asks for; `--set` comes last."""
     from fer_edge.devices.errors import RunError
     from fer_edge.train.recipe import parse_value
-    from fer_edge.train.recipes import kind_of, recipe_for
+    from fer_edge.train.recipes import aware_recipe, kind_of, recipe_for
+    from fer_edge.train.run_folder import RunFolder
 
+    base = None if aware is None else RunFolder(aware)
+    kind = kind_of(model) if base is None else type(base.recipe())
     for text in values:
         name, equals, value = text.partition("=")
         if not equals:
             raise RunError(f"--set {text!r} is not NAME=VALUE")
         field = name.strip().replace("-", "_")
-        overrides[field] = parse_value(kind_of(model), field, value.strip())
+        overrides[field] = parse_value(kind, field, value.strip())
+    if base is not None:
+        return aware_recipe(base.recipe(), str(aware), **overrides)
     return recipe_for(model, named, **overrides)
 
 

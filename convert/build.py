@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.calibration.calibration_set import CalibrationFaces, CalibrationSet
+from fer_edge.calibration.ranges import Range
 from fer_edge.convert import bundle_writer
 from fer_edge.convert.equalize import equalized
 from fer_edge.convert.frozen import freeze, load_frozen
@@ -54,7 +55,7 @@ def build_bundle(
         source = freeze(equalized(model.keras_model, golden))
     with replacing_folder(out, MANIFEST, force=force) as folder:
         target = order.target or this_target()
-        entries = write_models(source, CalibrationFaces(data, calibration), order, target, folder, step)
+        entries = write_models(source, CalibrationFaces(data, calibration), order, target, folder, step, learned(run))
         faces = np.asarray(data.faces[rows])
         step(f"scoring Keras on {len(rows):,} images")
         reference, golden_logits = model.logits(faces), {REFERENCE: model.logits(golden)}
@@ -80,6 +81,12 @@ def build_bundle(
             gate=gate,
         )
     return made
+
+
+def learned(run: RunFolder) -> dict[str, Range] | None:
+    """The ranges by point of a quantization-aware run, or None."""
+    ranges = run.learned_ranges()
+    return None if ranges is None else {name: Range(low, high) for name, (low, high) in ranges.items()}
 
 
 def _replay(

@@ -12,9 +12,9 @@ from fer_edge.convert.gate import learn_gate, summarize
 from fer_edge.edge_runtime.engines import infer_all, judge_of, start
 from fer_edge.edge_runtime.quality import Gate
 from fer_edge.edge_runtime.vocabulary import Precision, softmax
-from fer_edge.train.batches import fit_and_val_rows
 from fer_edge.train.dataset import SPLITS, Dataset
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.split import rows_of
 
 
 def validation_rows(run: RunFolder, data: Dataset) -> NDArray[np.int64] | None:
@@ -25,7 +25,7 @@ def validation_rows(run: RunFolder, data: Dataset) -> NDArray[np.int64] | None:
     if len(data.rows("val")) == 0 and run.about().get("data_sha256") != data.sha256:
         return None
     recipe = run.recipe()
-    return fit_and_val_rows(data, recipe.val_fraction, recipe.seed)[1]
+    return rows_of(data, recipe)[1]
 
 
 def without_validation(data: Dataset, fit: NDArray[np.int64]) -> Dataset:

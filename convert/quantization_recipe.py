@@ -9,6 +9,9 @@ from typing import Any
 from fer_edge.calibration.ranges import METHODS
 from fer_edge.devices.errors import ConversionError
 
+LEARNED = "learned"
+"""The ranges that a quantization-aware training has found, which lie in its run folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class QuantizationRecipe:
@@ -25,8 +28,10 @@ class QuantizationRecipe:
     equalize: bool = False
 
     def __post_init__(self) -> None:
-        if self.ranges not in METHODS:
-            raise ConversionError(f"unknown --ranges {self.ranges!r}; choose one of {', '.join(METHODS)}")
+        if self.ranges not in (*METHODS, LEARNED):
+            raise ConversionError(f"unknown --ranges {self.ranges!r}; choose one of {', '.join((*METHODS, LEARNED))}")
+        if self.ranges == LEARNED and self.equalize:
+            raise ConversionError("learned ranges are those of the weights as they were trained; leave out --equalize")
         if not 50 < self.percentile <= 100:
             raise ConversionError(f"--percentile {self.percentile:g} is not over 50 and at most 100; 99.99 is usual")
         if len(set(self.float_layers)) != len(self.float_layers) or not all(self.float_layers):

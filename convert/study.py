@@ -35,9 +35,9 @@ from fer_edge.convert.target import Target, this_target
 from fer_edge.devices.errors import ConversionError, DataError, RunError
 from fer_edge.devices.machine import describe_machine, versions
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, Precision
-from fer_edge.train.batches import fit_and_val_rows
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.split import rows_of
 
 SCHEMA = 1
 SAME_LABELS = 0.99
@@ -198,7 +198,7 @@ def _rows(run: RunFolder, data: Dataset, plan: StudyPlan) -> tuple[NDArray[np.in
             "give the data of the run with --data"
         )
     recipe = run.recipe()
-    fit, val = fit_and_val_rows(data, recipe.val_fraction, recipe.seed)
+    fit, val = rows_of(data, recipe)
     if plan.images is not None and plan.images < len(val):
         val = np.sort(np.random.default_rng([0, 8]).permutation(val)[: plan.images])
     return fit, val

@@ -27,9 +27,9 @@ from fer_edge.devices.errors import ConversionError, DataError, EngineError
 from fer_edge.devices.files import write_json
 from fer_edge.edge_runtime.engines import infer_all, start
 from fer_edge.edge_runtime.vocabulary import Precision
-from fer_edge.train.batches import fit_and_val_rows
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.split import rows_of
 
 
 def quantize_run(run: RunFolder, data: Dataset, asked: Quantize, threads: int) -> dict[str, dict[str, Any]]:
@@ -62,7 +62,7 @@ class _Bench:
 
     def __init__(self, run: RunFolder, data: Dataset, split: str, threads: int) -> None:
         recipe = run.recipe()
-        fit, val = fit_and_val_rows(data, recipe.val_fraction, recipe.seed)
+        fit, val = rows_of(data, recipe)
         rows = val if split == "val" else data.held_out(split)
         self._model: FrozenModel = load_frozen(run.network())
         self._pool = without_validation(data, fit)

@@ -8,7 +8,7 @@ from typing import Any
 from fer_edge.calibration.calibration_set import CalibrationFaces
 from fer_edge.calibration.ranges import Range
 from fer_edge.convert import bundle_writer
-from fer_edge.convert.activations import activation_ranges
+from fer_edge.convert.activations import activation_ranges, tensor_points
 from fer_edge.convert.frozen import FrozenModel
 from fer_edge.convert.inspection import inspect
 from fer_edge.convert.layers import check_layers, keras_layers
@@ -16,11 +16,13 @@ from fer_edge.convert.onnx import quantize_onnx, write_onnx
 from fer_edge.convert.onnx_ranges import prepared
 from fer_edge.convert.openvino import quantize_openvino, write_openvino
 from fer_edge.convert.order import Order
-from fer_edge.convert.quantization_recipe import QuantizationRecipe
+from fer_edge.convert.quantization_recipe import LEARNED, QuantizationRecipe
+from fer_edge.convert.scheme import INPUT
 from fer_edge.convert.score import Step
 from fer_edge.convert.target import Target
 from fer_edge.convert.tensorrt import inspect_tensorrt, write_tensorrt
 from fer_edge.convert.tflite import write_tflite
+from fer_edge.devices.errors import ConversionError
 from fer_edge.edge_runtime.engines import ENGINES
 from fer_edge.edge_runtime.vocabulary import Precision
 
@@ -34,19 +36,30 @@ class Source:
     target: Target
     recipe: QuantizationRecipe
     float_onnx: Path
+    learned: dict[str, Range] | None = None
 
     @cached_property
     def ranges(self) -> dict[str, Range] | None:
         """By point, the same for every format; None leaves minimum and maximum to each format's own quantizer."""
         if not self.recipe.own_ranges:
             return None
+        if self.recipe.ranges == LEARNED:
+            return _checked(self.learned, set(tensor_points(prepared(self.float_onnx)).values()))
         return activation_ranges(prepared(self.float_onnx), self.faces, self.recipe)
 
 
 def write_models(
-    model: FrozenModel, faces: CalibrationFaces, order: Order, target: Target, folder: Path, step: Step
+    model: FrozenModel,
+    faces: CalibrationFaces,
+    order: Order,
+    target: Target,
+    folder: Path,
+    step: Step,
+    learned: dict[str, Range] | None = None,
 ) -> list[dict[str, Any]]:
     """Write the files and give their parts of the manifest; float files that only others stood on go again.
+
+    `learned` are a quantization-aware run's ranges by point, for an order that asks for them.
 
     Raises:
         ConversionError: a converter refuses, or a file is not in the precision that was asked for.
@@ -62,7 +75,7 @@ def write_models(
     if "openvino" in engines:
         step("writing float32.xml")
         write_openvino(scaffold[0], scaffold[1])
-    source = Source(model, faces, target, order.recipe, scaffold[0])
+    source = Source(model, faces, target, order.recipe, scaffold[0], learned)
     entries = []
     for engine, precision in wanted:
         path = folder / f"{precision}{ENGINES[engine].suffix}"
@@ -74,6 +87,16 @@ def write_models(
         entries.append(bundle_writer.variant_entry(engine, precision, path, operators, left))
     _remove_unlisted(scaffold, entries)
     return entries
+
+
+def _checked(learned: dict[str, Range] | None, points: set[str]) -> dict[str, Range]:
+    if learned is None:
+        raise ConversionError(
+            "the run has learned no ranges; train it with --quantization-aware, or give --ranges minmax"
+        )
+    if missing := sorted(points - {INPUT} - set(learned)):
+        raise ConversionError(f"the run has learned no range of {', '.join(missing)}; give --ranges minmax")
+    return learned
 
 
 def _write_one(source: Source, engine: str, precision: Precision, path: Path) -> None:

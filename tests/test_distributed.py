@@ -14,9 +14,10 @@ import pytest
 
 from fer_edge.devices.errors import RunError
 from fer_edge.train import workers
-from fer_edge.train.batches import TrainingBatches, fit_and_val_rows
+from fer_edge.train.batches import TrainingBatches
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipes import recipe_for
+from fer_edge.train.split import fit_and_val_rows
 from fer_edge.train.synth import synthetic_dataset
 from fer_edge.train.targets import targets
 

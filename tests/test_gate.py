@@ -357,8 +357,8 @@ def test_no_test_image_has_a_say_in_the_thresholds(tmp_path: Path) -> None:
     """Other test images: the same thresholds to the last digit; only the check on them differs."""
     pytest.importorskip("keras")
     from fer_edge.convert.gate_run import gate_of_bundle
-    from fer_edge.train.batches import fit_and_val_rows
     from fer_edge.train.dataset import build_dataset
+    from fer_edge.train.split import fit_and_val_rows
 
     data = synthetic_dataset(350, 1)
     run = _run_on(data, tmp_path / "run")

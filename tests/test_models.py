@@ -258,7 +258,7 @@ def test_a_recipe_survives_its_run_folder() -> None:
     plateau = recipe_for("cnn-wide", "plateau", epochs=3)
     assert plateau.shear == 0
     assert plateau.epochs == 3
-    assert set(NAMED) == {"plateau"}
+    assert set(NAMED) == {"plateau", "flagship"}
 
 
 @pytest.mark.parametrize("option", ["--no-class-weights", "--epochs=0", "--set=flip=no"])

@@ -8,10 +8,12 @@ import pytest
 
 from fer_edge.devices.errors import DataError
 from fer_edge.train.augment import draw_changes
-from fer_edge.train.batches import TrainingBatches, class_weights, fit_and_val_rows, fit_part
+from fer_edge.train.balance import class_weights
+from fer_edge.train.batches import TrainingBatches
 from fer_edge.train.dataset import SPLITS, VOTE_COLUMNS, Dataset, build_dataset, load_dataset, save_dataset
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.recipes import recipe_for
+from fer_edge.train.split import fit_and_val_rows, fit_part
 from fer_edge.train.synth import synthetic_dataset
 from fer_edge.train.targets import class_names, majority, targets, truth
 

@@ -1,40 +1,25 @@
-"""Splits Training into fitting and validation, and feeds augmented batches whose content depends on nothing but
-(seed, epoch, batch): a resumed run sees the very batches that the uninterrupted one would have seen.
+"""Feeds augmented batches whose content depends on nothing but (seed, epoch, batch).
+
+A resumed run sees the very batches that the uninterrupted one would have seen.
 """
 
 import math
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 from fer_edge.train.augment import draw_changes
-from fer_edge.train.balance import class_weights, stratified
+from fer_edge.train.balance import class_weights
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipe import Recipe
+from fer_edge.train.teacher import Teacher
 
 Rows = NDArray[np.int64]
 Batch = tuple[NDArray, ...]
 """Faces (B, 48, 48, 1) uint8, targets (B, classes) float32, and where classes are weighed the weights (B,) float32."""
-
-
-def fit_and_val_rows(data: Dataset, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Rows to fit on and rows to validate on: the `val` split where there is one, else a stratified part of `train`.
-
-    FER-2013 repeats images; a copy of a validation image is left out of the rows to fit on.
-    """
-    train, val = data.rows("train"), data.rows("val")
-    if len(val) == 0:
-        val = stratified(data, train, fraction, np.random.default_rng([seed, 1]))
-    seen = {data.faces[row].tobytes() for row in val}
-    fit = np.array([row for row in train if data.faces[row].tobytes() not in seen], np.int64)
-    return fit, val
-
-
-def fit_part(data: Dataset, fit: Rows, fraction: float, seed: int) -> Rows:
-    """The part of the rows to fit on that a recipe's `train_fraction` takes."""
-    return fit if fraction == 1 else stratified(data, fit, fraction, np.random.default_rng([seed, 4]))
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -46,6 +31,7 @@ class TrainingBatches(keras.utils.PyDataset):
         targets: (N, classes) what the network is to say of them; None asks for the faces themselves, gray 0 to 1.
         recipe: seed, batch size, augmentation and the rest.
         shard: this worker's number and how many share each batch; it gets a part of it, as large as every other's.
+        teacher: gives logits for each view, which are put behind the targets' columns.
     """
 
     def __init__(
@@ -55,9 +41,11 @@ class TrainingBatches(keras.utils.PyDataset):
         targets: NDArray[np.float32] | None,
         recipe: Recipe,
         shard: tuple[int, int] = (0, 1),
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self._faces, self._rows, self._targets, self._recipe, self._shard = data.faces, rows, targets, recipe, shard
+        self.batch_size, self._teacher = recipe.batch_size, teacher
         classes = data.labels[rows] if targets is None else targets.argmax(axis=1)
         self._pool = _oversampled(classes) if recipe.oversample else np.arange(len(rows))
         self._weights = None
@@ -68,26 +56,40 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle for a 0-based epoch."""
-        self._epoch = epoch
+        self.epoch = epoch
+        self._side = side_of(self._recipe, epoch)
         self._order = np.random.default_rng([self._recipe.seed, 2, epoch]).permutation(self._pool)
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._recipe.batch_size)
 
     def __getitem__(self, batch: int) -> Batch:
+        x, y, which = self._views(batch)
+        if y is None:
+            return x, x.astype(np.float32) / 255
+        if self._teacher is not None:
+            start, count = batch * self.batch_size, len(self._order)
+            y = np.concatenate([y, self._teacher.logits(self.epoch, start, count, x)], axis=1)
+        x = smaller(x, self._side)
+        return (x, y) if self._weights is None else (x, y, self._weights[which])
+
+    def views(self, batch: int) -> NDArray[np.uint8]:
+        """The faces of a batch alone, (B, side, side, 1)."""
+        return smaller(self._views(batch)[0], self._side)
+
+    def _views(self, batch: int) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None, Rows]:
+        """Faces (B, 48, 48, 1) after their changes, what they are, and which they are."""
         recipe = self._recipe
-        rng = np.random.default_rng([recipe.seed, 3, self._epoch, batch])
+        rng = np.random.default_rng([recipe.seed, 3, self.epoch, batch])
         which = self._order[batch * recipe.batch_size :][: recipe.batch_size]
         changes = draw_changes(recipe, len(which), FACE_SIDE, rng)
         pick = np.arange(len(which))
         mine = self._part(len(which))
         faces = {at: changes.apply(at, self._faces[self._rows[which[at]]]) for at in (pick if recipe.mixup else mine)}
         if recipe.mixup and self._targets is not None:
-            return self._mixed(faces, which, mine, rng)
+            return *self._mixed(faces, which, mine, rng), which[mine]
         x = np.stack([faces[at] for at in mine])[..., None]
-        if self._targets is None:
-            return x, x.astype(np.float32) / 255
-        return self._with_weights(x, self._targets[which[mine]], which[mine])
+        return x, None if self._targets is None else self._targets[which[mine]], which[mine]
 
     def repeats(self, size: int) -> int:
         """How often each image of a batch of `size` is taken, so that all workers get the same number: once, if it can.
@@ -112,20 +114,32 @@ class TrainingBatches(keras.utils.PyDataset):
         worker, workers = self._shard
         return np.tile(np.arange(size), self.repeats(size)).reshape(workers, -1)[worker]
 
-    def _mixed(self, faces: dict[int, NDArray], which: Rows, mine: Rows, rng: np.random.Generator) -> Batch:
+    def _mixed(
+        self, faces: dict[int, NDArray], which: Rows, mine: Rows, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Each face and target blended with another's (Zhang et al. 2018), by one share a batch."""
         assert self._targets is not None
         share = rng.beta(self._recipe.mixup, self._recipe.mixup)
         other = rng.permutation(len(which))
         x = np.stack([np.rint(share * faces[at] + (1 - share) * faces[other[at]]).astype(np.uint8) for at in mine])
         y = share * self._targets[which[mine]] + (1 - share) * self._targets[which[other[mine]]]
-        return self._with_weights(x[..., None], y.astype(np.float32), which[mine])
-
-    def _with_weights(self, x: NDArray, y: NDArray, which: Rows) -> Batch:
-        return (x, y) if self._weights is None else (x, y, self._weights[which])
+        return x[..., None], y.astype(np.float32)
 
 
 def _oversampled(classes: NDArray) -> Rows:
     """Positions in which each class comes as often as the most frequent one, give or take nothing."""
     most = np.bincount(classes).max()
     return np.concatenate([np.resize(np.flatnonzero(classes == label), most) for label in np.unique(classes)])
+
+
+def side_of(recipe: Recipe, epoch: int) -> int:
+    """Pixels of a side of the faces that a 0-based epoch is fitted to and validated on."""
+    return recipe.small_side if epoch < recipe.small_epochs else FACE_SIDE
+
+
+def smaller(faces: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Faces (N, 48, 48, 1) with fewer pixels, (N, side, side, 1), each the mean of those that it covers."""
+    if side == FACE_SIDE:
+        return faces
+    resized = [cv2.resize(face[..., 0], (side, side), interpolation=cv2.INTER_AREA) for face in faces]
+    return np.stack(resized)[..., None].astype(np.uint8)

@@ -19,6 +19,7 @@ from fer_edge.edge_runtime.vocabulary import EMOTIONS
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipe import ClassicalRecipe
 from fer_edge.train.run_folder import Epoch, RunFolder
+from fer_edge.train.split import fit_part, rows_of
 
 LEAST_PROBABILITY = 1e-6
 """What a forest's votes of 0 count as in a logarithm."""
@@ -47,9 +48,7 @@ def fit_classical(data: Dataset, recipe: ClassicalRecipe, run: RunFolder) -> Epo
     Raises:
         RunError: fewer faces than principal components.
     """
-    from fer_edge.train.batches import fit_and_val_rows, fit_part  # brings Keras, which a fitted model does without
-
-    fit_rows, val_rows = fit_and_val_rows(data, recipe.val_fraction, recipe.seed)
+    fit_rows, val_rows = rows_of(data, recipe)
     fit_rows = fit_part(data, fit_rows, recipe.train_fraction, recipe.seed)
     if recipe.model == "logreg" and len(fit_rows) < recipe.components:
         raise RunError(

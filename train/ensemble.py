@@ -9,11 +9,11 @@ import numpy as np
 from fer_edge.devices.errors import RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
-from fer_edge.train.batches import fit_and_val_rows
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.models import load_network
 from fer_edge.train.recipe import EnsembleRecipe, Recipe
 from fer_edge.train.run_folder import Epoch, RunFolder
+from fer_edge.train.split import rows_of, split_of
 from fer_edge.train.targets import truth
 
 
@@ -42,7 +42,7 @@ def average_members(data: Dataset, recipe: EnsembleRecipe, run: RunFolder) -> Ep
     )
     with replacing_file(run.model) as temporary:
         model.save(temporary)
-    rows, labels = truth(data, fit_and_val_rows(data, recipe.val_fraction, recipe.seed)[1], recipes[0])
+    rows, labels = truth(data, rows_of(data, recipe)[1], recipes[0])
     said = model.predict(np.asarray(data.faces[rows])[..., None], batch_size=256, verbose=0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, said)
     return {
@@ -66,7 +66,7 @@ def _checked(member: RunFolder, data: Dataset) -> Recipe:
 def _check_alike(members: list[Recipe], recipe: EnsembleRecipe) -> None:
     if len({member.class_count for member in members}) > 1:
         raise RunError("the members do not have the same classes; average those with seven, or those with eight")
-    splits = {(member.val_fraction, member.seed) for member in members} | {(recipe.val_fraction, recipe.seed)}
+    splits = {split_of(member) for member in members} | {split_of(recipe)}
     if len(splits) > 1:
-        said = ", ".join(f"val_fraction {f:g} and seed {s}" for f, s in sorted(splits))
+        said = ", ".join(sorted(splits))
         raise RunError(f"the members keep different faces for validation ({said}); train them with the same")

@@ -38,6 +38,9 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     """Of files and folders the names alone: where they lay is nobody's business but the run's."""
     if "members" in recipe:
         recipe["members"] = [Path(member).name for member in recipe["members"]]
-    if recipe.get("weights"):
-        recipe["weights"] = Path(recipe["weights"]).name
+    if "teachers" in recipe:
+        recipe["teachers"] = [Path(teacher).name for teacher in recipe["teachers"]]
+    for name in ("weights", "teacher_cache", "quantization_aware"):
+        if recipe.get(name):
+            recipe[name] = Path(recipe[name]).name
     return recipe

@@ -6,6 +6,7 @@ history.json and the last checkpoint, which holds weights, optimizer and dropout
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
@@ -15,16 +16,20 @@ from numpy.typing import NDArray
 from fer_edge.devices.errors import FerEdgeError, RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.devices.machine import describe_machine, versions
-from fer_edge.train.batches import TrainingBatches, fit_and_val_rows, fit_part
+from fer_edge.train.averaging import RawWeights, averaged
+from fer_edge.train.aware import check_base, learned_ranges, plain_network
+from fer_edge.train.batches import TrainingBatches, side_of, smaller
 from fer_edge.train.curves import draw_curves
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.models import load_network, of_recipe, penalized
-from fer_edge.train.objective import compiled
+from fer_edge.train.objective import compiled, decaying_kernels
 from fer_edge.train.recipe import AnyRecipe, EnsembleRecipe, Recipe
 from fer_edge.train.run_folder import Epoch, RunFolder
 from fer_edge.train.schedule import best_epoch, next_rate
+from fer_edge.train.split import fit_part, rows_of
 from fer_edge.train.stopping import ctrl_c_between_batches
 from fer_edge.train.targets import targets, truth
+from fer_edge.train.teacher import Teacher
 from fer_edge.train.team import Alone, Team
 from fer_edge.train.zoo import MODELS
 
@@ -111,13 +116,18 @@ def _fit_network(
         if on_epoch is not None:
             on_epoch(history[-1])
 
+    if recipe.quantization_aware is not None:
+        check_base(recipe, data)
     history = run.history()
     checkpoint = run.checkpoint(len(history)) if history else None
     team.begin(recipe, history, checkpoint)
     history = fit_epochs(data, recipe, history, checkpoint, on_batch, keep, team)
     best = best_epoch(history, recipe.choose)
     draw_curves(history, best, run.path / "curves.png")
-    _save_final(recipe, run.checkpoint(best), run.model)
+    trained = _trained(data, recipe, run.checkpoint(best), best)
+    if recipe.quantization_aware is not None:
+        run.write_ranges(learned_ranges(trained))
+    _save(_final(recipe, trained, run.checkpoint(best)), run.model)
     return history
 
 
@@ -147,7 +157,7 @@ def fit_epochs(
             while (rate := next_rate(recipe, history)) is not None:
                 batches.set_epoch(len(history))
                 _seed_dropout(model, recipe.seed, len(history))
-                history.append(_one_epoch(model, batches, val, rate, len(history), on_batch))
+                history.append(_one_epoch(model, batches, val, rate, recipe, on_batch))
                 with team.apart(model, len(history)):
                     keep(model, history)
     finally:
@@ -157,15 +167,18 @@ def fit_epochs(
 
 def batches_of(data: Dataset, recipe: Recipe, shard: tuple[int, int] = (0, 1)) -> tuple[TrainingBatches, Pairs]:
     """The batches to fit on, and faces (N, 48, 48, 1) uint8 with their targets to validate on."""
-    fit_rows, val_rows = fit_and_val_rows(data, recipe.val_fraction, recipe.seed)
+    fit_rows, val_rows = rows_of(data, recipe)
     fit_rows = fit_part(data, fit_rows, recipe.train_fraction, recipe.seed)
     if MODELS[recipe.model].kind == "autoencoder":
+        if recipe.teachers:
+            raise RunError("an autoencoder names nothing, so no network can teach it; leave out --teacher")
         faces = np.asarray(data.faces[val_rows])[..., None]
         return TrainingBatches(data, fit_rows, None, recipe, shard), (faces, faces.astype(np.float32) / 255)
     fit_rows, wanted = targets(data, fit_rows, recipe)
     val_rows, labels = truth(data, val_rows, recipe)
     val = np.asarray(data.faces[val_rows])[..., None], keras.utils.to_categorical(labels, recipe.class_count)
-    return TrainingBatches(data, fit_rows, wanted, recipe, shard), val
+    teacher = Teacher(data, recipe) if recipe.teachers else None
+    return TrainingBatches(data, fit_rows, wanted, recipe, shard, teacher), val
 
 
 def _check_same_data(run: RunFolder, data: Dataset) -> AnyRecipe:
@@ -189,15 +202,18 @@ def restored(checkpoint: Path, recipe: Recipe) -> keras.Model:
         RunError: the checkpoint is damaged.
     """
     try:
-        return penalized(load_network(checkpoint, with_optimizer=True), recipe.l2)
+        model = penalized(load_network(checkpoint, with_optimizer=True), recipe.l2)
     except RunError as error:
         raise RunError(f"checkpoint {error}; start again in another --out") from error
+    decaying_kernels(model.optimizer)
+    return model
 
 
 def _one_epoch(
-    model: keras.Model, batches: TrainingBatches, val: Pairs, rate: float, done: int, on_batch: OnBatch
+    model: keras.Model, batches: TrainingBatches, val: Pairs, rate: float, recipe: Recipe, on_batch: OnBatch
 ) -> Epoch:
     model.optimizer.learning_rate = rate
+    done = batches.epoch
     total = len(batches)
     before_last: dict[str, float] = {}
 
@@ -209,8 +225,12 @@ def _one_epoch(
     progress = keras.callbacks.LambdaCallback(on_train_batch_end=batch_done)
     start = time.perf_counter()
     # Keras shuffles a PyDataset's batches unless told not to; ours are shuffled already, by (seed, epoch).
-    logs = model.fit(batches, epochs=1, shuffle=False, callbacks=[progress], verbose=0).history
-    judged = model.evaluate(*val, batch_size=256, verbose=0, return_dict=True)
+    raw = RawWeights()
+    logs = model.fit(batches, epochs=1, shuffle=False, callbacks=[progress, raw], verbose=0).history
+    with averaged(model, batches, raw) if recipe.average else nullcontext():
+        judged = model.evaluate(
+            smaller(val[0], side_of(recipe, done)), val[1], batch_size=256, verbose=0, return_dict=True
+        )
     figures = {
         name: batches.counted_once(before_last.get(name, 0.0), float(values[0])) for name, values in logs.items()
     }
@@ -225,12 +245,24 @@ def _save(model: keras.Model, path: Path) -> None:
         model.save(temporary)
 
 
-def _save_final(recipe: Recipe, checkpoint: Path, path: Path) -> None:
-    """The best epoch's weights in a float32 network: mixed precision is for training, not for what is converted."""
-    weights = restored(checkpoint, recipe).get_weights()
+def _trained(data: Dataset, recipe: Recipe, checkpoint: Path, best: int) -> keras.Model:
+    """The network of the best epoch, with the weights that were judged."""
+    model = restored(checkpoint, recipe)
+    if recipe.average:
+        batches, _ = batches_of(data, recipe)
+        batches.set_epoch(best - 1)
+        with averaged(model, batches):
+            return model
+    return model
+
+
+def _final(recipe: Recipe, trained: keras.Model, checkpoint: Path) -> keras.Model:
+    """Its weights in a float32 network: mixed precision and rounding are for training, not for what is converted."""
     keras.mixed_precision.set_global_policy("float32")
-    model = of_recipe(recipe, pretrained=False)
+    if recipe.quantization_aware is not None:
+        return plain_network(trained, RunFolder(Path(recipe.quantization_aware)))
+    model, weights = of_recipe(recipe, pretrained=False), trained.get_weights()
     if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
         raise RunError(f"checkpoint {checkpoint} does not hold the network {recipe.model!r}")
     model.set_weights(weights)
-    _save(model, path)
+    return model

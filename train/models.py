@@ -14,20 +14,30 @@ from fer_edge.train.net_layers import NetOptions
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.zoo import MODELS
 
+ANY_SIDE = ("cnn-edge", "flagship", "tiny")
 Body = Callable[[keras.KerasTensor, NetOptions], keras.KerasTensor]
 
 
 def build_model(
-    name: str, options: NetOptions | None = None, *, standardize: bool = False, l2: float = 0.0
+    name: str,
+    options: NetOptions | None = None,
+    *,
+    standardize: bool = False,
+    l2: float = 0.0,
+    side: int | None = FACE_SIDE,
 ) -> keras.Model:
     """A new network: (N, 48, 48, 1) pixels 0..255 to (N, classes) logits, under the current dtype policy.
 
-    The autoencoder gives (N, 48, 48, 1) grays 0..1 in their place.
+    The autoencoder gives (N, 48, 48, 1) grays 0..1 in their place. With a `side` of None it takes faces of any side.
 
     Raises:
-        RunError: the name is unknown or is no network's, or its weights cannot be had.
+        RunError: the name is unknown or is no network's, its weights cannot be had, or it does not take any side.
     """
-    pixels = keras.Input((FACE_SIDE, FACE_SIDE, 1), name="pixels")
+    if side is None and name not in ANY_SIDE:
+        raise RunError(
+            f"small_epochs is for networks that take faces of any side, {', '.join(ANY_SIDE)}; {name} is none"
+        )
+    pixels = keras.Input((side, side, 1), name="pixels")
     x = layers.Rescaling(1.0 / 255, name="rescale")(pixels)
     if standardize:
         # Nothing is learned here: mean 0 and deviation 1 by the face's own pixels, in float32.
@@ -38,11 +48,11 @@ def build_model(
     return penalized(model, l2)
 
 
-def of_recipe(recipe: Recipe, *, pretrained: bool = True) -> keras.Model:
+def of_recipe(recipe: Recipe, *, pretrained: bool = True, side: int | None = FACE_SIDE) -> keras.Model:
     """The network of a recipe; without `pretrained` its weights are random, to be set by the caller."""
     weights = recipe.weights if pretrained and recipe.weights not in (None, "none") else None
     options = NetOptions(recipe.class_count, recipe.dropout, recipe.image_side, weights, _trainable(recipe))
-    return build_model(recipe.model, options, standardize=recipe.standardize, l2=recipe.l2)
+    return build_model(recipe.model, options, standardize=recipe.standardize, l2=recipe.l2, side=side)
 
 
 def penalized(model: keras.Model, l2: float) -> keras.Model:
@@ -60,7 +70,8 @@ def load_network(path: Path, *, with_optimizer: bool = False) -> keras.Model:
     Raises:
         RunError: the file is damaged or is no Keras model.
     """
-    import_module("fer_edge.train.net_sequence")  # registers the layers that Keras does not have
+    for module in ("net_sequence", "distill", "aware_layers"):  # they register what Keras does not have
+        import_module(f"fer_edge.train.{module}")
     try:
         return keras.models.load_model(path, compile=with_optimizer)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:

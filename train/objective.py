@@ -1,11 +1,16 @@
 """The network ready to be fitted: optimizer, loss and metric, as the recipe asks."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from fer_edge.edge_runtime.vocabulary import FACE_SIDE
+from fer_edge.train.aware import aware_network
+from fer_edge.train.distill import DistillationLoss, LabelAccuracy
 from fer_edge.train.models import of_recipe
 from fer_edge.train.recipe import Recipe
+from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.zoo import MODELS
 
 
@@ -15,31 +20,50 @@ def compiled(recipe: Recipe) -> keras.Model:
     Raises:
         RunError: the recipe's weights cannot be had.
     """
-    model = of_recipe(recipe)
+    if recipe.quantization_aware is not None:
+        model = aware_network(RunFolder(Path(recipe.quantization_aware)))
+    else:
+        model = of_recipe(recipe, side=None if recipe.small_epochs else FACE_SIDE)
     optimizer = _optimizer(recipe)
     if MODELS[recipe.model].kind == "autoencoder":
         model.compile(optimizer, keras.losses.MeanSquaredError())
     else:
-        model.compile(optimizer, _loss(recipe), metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
+        model.compile(optimizer, _loss(recipe), metrics=[LabelAccuracy(name="accuracy")])
     return model
 
 
 def _optimizer(recipe: Recipe) -> Any:
     decay = recipe.weight_decay or None
+    average: dict[str, Any] = {"use_ema": True, "ema_momentum": recipe.average} if recipe.average else {}
     optimizer: Any
     if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=decay)
+        optimizer = keras.optimizers.SGD(
+            recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=decay, **average
+        )
     elif recipe.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
+        optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay, **average)
     else:
-        optimizer = keras.optimizers.Adam(recipe.learning_rate, weight_decay=decay)
-    if recipe.weight_decay:
-        # Decay is for the kernels; on a bias or a batch norm's scale it only shifts what the data asks for.
+        optimizer = keras.optimizers.Adam(recipe.learning_rate, weight_decay=decay, **average)
+    return decaying_kernels(optimizer)
+
+
+def decaying_kernels(optimizer: Any) -> Any:
+    """The optimizer, whose decay is for the kernels alone; one that was read from a file has forgotten it.
+
+    On a bias or a batch norm's scale decay only shifts what the data asks for.
+    """
+    if optimizer.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
 def _loss(recipe: Recipe) -> keras.losses.Loss:
+    if recipe.teachers:
+        return DistillationLoss(_label_loss(recipe), recipe.teacher_share, recipe.teacher_temperature)
+    return _label_loss(recipe)
+
+
+def _label_loss(recipe: Recipe) -> keras.losses.Loss:
     if recipe.loss == "focal":
         # Lin et al. 2017; alpha 1, since `class_weights` is what balances the emotions here.
         return keras.losses.CategoricalFocalCrossentropy(

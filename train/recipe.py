@@ -25,6 +25,10 @@ def _other(default: Any, says: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": says})
 
 
+def _validation() -> Any:
+    return _choice("stratified", ("stratified", "clean"), "clean: no photo of it, exact or near, is fitted on")
+
+
 class RecipeJson:
     """What every kind of recipe does with JSON and with its limits. Holds nothing."""
 
@@ -56,7 +60,8 @@ class Recipe(RecipeJson):
     """Everything that decides the training of a network besides the data.
 
     `schedule` "plateau" multiplies the rate by `plateau_factor` after `plateau_patience` epochs without a lower
-    validation loss; "cosine" falls from `learning_rate` to 1% of it over `epochs`; both after `warmup_epochs`.
+    validation loss; "cosine" falls from `learning_rate` to 1% of it over `epochs`; "hold" stays until the last
+    `fall_epochs`, and then falls as cosine does; all after `warmup_epochs`.
     """
 
     model: str
@@ -66,11 +71,13 @@ class Recipe(RecipeJson):
     learning_rate: float = _number(1e-3, 1e-9, 10, "learning rate at the start, after the warm-up")
     weight_decay: float = _number(0.0, 0, 1, "decoupled decay of kernels, a step")
     l2: float = _number(0.0, 0, 1, "penalty on squared kernels, in the loss")
-    schedule: str = _choice("plateau", ("plateau", "cosine", "constant"), "how the rate falls")
+    schedule: str = _choice("plateau", ("plateau", "cosine", "constant", "hold"), "how the rate falls")
+    fall_epochs: int = _number(10, 1, 10_000, "hold: last epochs, in which the rate falls")
     warmup_epochs: int = _number(0, 0, 10_000, "epochs in which the rate rises")
     plateau_factor: float = _number(0.5, 0.01, 1, "what the rate is multiplied with on a plateau")
     plateau_patience: int = _number(3, 1, 10_000, "epochs that make a plateau")
     stop_patience: int = _number(7, 0, 10_000, "epochs without a better one before stopping; 0: never")
+    average: float = _number(0.0, 0, 0.99999, "momentum a step of averaged weights, which are judged and kept; 0: none")
     choose: str = _choice("val_loss", ("val_loss", "val_accuracy", "last"), "which epoch is kept")
     loss: str = _choice("cross-entropy", ("cross-entropy", "focal"), "what is minimized")
     focal_gamma: float = _number(2.0, 0, 10, "how much focal loss leaves easy images alone")
@@ -88,6 +95,13 @@ class Recipe(RecipeJson):
     flip: bool = _other(True, "mirror half of the faces")
     contrast: float = _number(0.0, 0, 0.9, "contrast and brightness either way, of 1")
     erase: float = _number(0.0, 0, 0.9, "largest erased rectangle, of the side; half of the faces get one")
+    small_epochs: int = _number(0, 0, 10_000, "first epochs, which see faces of small_side")
+    small_side: int = _number(32, 16, 48, "pixels of the faces in small_epochs; the network must take any side")
+    teachers: tuple[str, ...] = _other((), "folders of finished runs, which say what each view of a face is")
+    teacher_share: float = _number(0.7, 0, 1, "share of what the teachers say in the loss, the rest is the labels'")
+    teacher_temperature: float = _number(3.0, 0.1, 100, "by which the teachers' logits and the pupil's are softened")
+    teacher_cache: str | None = _other(None, "folder that keeps what the teachers said, for the next pupil")
+    quantization_aware: str | None = _other(None, "folder of a finished run, to train on under the rounding of int8")
     standardize: bool = _other(False, "each face to mean 0 and deviation 1, inside the network")
     dropout: float | None = _number(None, 0, 0.95, "all dropout rates; by default the network's own")
     image_side: int | None = _number(None, 32, 512, "side to which faces are enlarged inside the network")
@@ -95,12 +109,18 @@ class Recipe(RecipeJson):
     trainable: float | None = _number(None, 0, 1, "share of the backbone's layers, from the top, that are trained")
     train_fraction: float = _number(1.0, 0.001, 1, "part of the images to fit on, stratified")
     val_fraction: float = _number(0.1, 0.01, 0.5, "part of Training kept for validation")
+    validation: str = _validation()
     seed: int = _number(0, 0, 2**32 - 1, "of weights, validation split, augmentation and dropout")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.warmup_epochs >= max(2, self.epochs + 1):
             raise RunError(f"warmup_epochs {self.warmup_epochs} is more than epochs {self.epochs}")
+        if self.small_epochs >= self.epochs:
+            raise RunError(f"small_epochs {self.small_epochs} leave none of epochs {self.epochs} for whole faces")
+        if self.schedule == "hold" and self.warmup_epochs + self.fall_epochs > self.epochs:
+            both = f"warmup_epochs {self.warmup_epochs} and fall_epochs {self.fall_epochs}"
+            raise RunError(f"{both} are more than epochs {self.epochs}")
 
     @property
     def class_count(self) -> int:
@@ -122,6 +142,7 @@ class ClassicalRecipe(RecipeJson):
     class_weights: bool = _other(False, "weigh rare emotions more")
     train_fraction: float = _number(1.0, 0.001, 1, "part of the images to fit on, stratified")
     val_fraction: float = _number(0.1, 0.01, 0.5, "part of Training kept for validation")
+    validation: str = _validation()
     seed: int = _number(0, 0, 2**32 - 1, "of the validation split and of the model")
     choose = "last"
 
@@ -133,6 +154,7 @@ class EnsembleRecipe(RecipeJson):
     model: str = "ensemble"
     members: tuple[str, ...] = _other((), "run folders")
     val_fraction: float = _number(0.1, 0.01, 0.5, "part of Training kept for validation")
+    validation: str = _validation()
     seed: int = _number(0, 0, 2**32 - 1, "of the validation split")
     choose = "last"
 
@@ -170,6 +192,8 @@ def parse_value(kind: type, name: str, text: str) -> Any:
     if name not in names:
         raise RunError(f"the recipe has no {name!r}; it has {', '.join(names)}")
     kinds = get_args(hints[name]) or (hints[name],)
+    if Ellipsis in kinds:
+        return tuple(filter(None, text.split(",")))
     if text.lower() == "none" and type(None) in kinds and name != "weights":
         return None
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -13,6 +13,15 @@ _PLAIN: dict[str, Any] = {"rotation_deg": 0.0, "shift": 0.0, "zoom": 0.0, "flip"
 # A fixed number of epochs, the last one kept: then validation decides nothing and may be small.
 _FIXED: dict[str, Any] = {"schedule": "constant", "stop_patience": 0, "choose": "last", "val_fraction": 0.05}
 
+# Long and with much augmentation: the rate stays up as long as there is time to train, and the averaged weights say at
+# every epoch about what its fall would give. Faces are small at first, which costs less than half as much.
+_FLAGSHIP: dict[str, Any] = {
+    "epochs": 90, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 5e-3,
+    "schedule": "hold", "fall_epochs": 20, "warmup_epochs": 2, "stop_patience": 0, "choose": "last", "average": 0.999,
+    "label_smoothing": 0.1, "rotation_deg": 15.0, "shift": 0.12, "zoom": 0.15, "contrast": 0.2, "erase": 0.4,
+    "small_epochs": 60, "small_side": 32, "validation": "clean", "val_fraction": 0.1,
+}  # fmt: skip
+
 RECIPES: dict[str, AnyRecipe] = {
     "logreg": ClassicalRecipe("logreg", train_fraction=0.2, val_fraction=0.05, seed=42),
     "random-forest": ClassicalRecipe("random-forest", val_fraction=0.05, seed=42),
@@ -51,6 +60,8 @@ RECIPES: dict[str, AnyRecipe] = {
         schedule="cosine", warmup_epochs=2, stop_patience=0, choose="val_accuracy", label_smoothing=0.1,
         mixed_precision=True, contrast=0.2, erase=0.3, val_fraction=0.05,
     ),
+    "flagship": Recipe("flagship", **_FLAGSHIP),
+    "tiny": Recipe("tiny", **_FLAGSHIP),
     "autoencoder": Recipe("autoencoder", epochs=10, batch_size=64, schedule="constant", stop_patience=3, **_PLAIN),
 }  # fmt: skip
 
@@ -60,6 +71,7 @@ NAMED: dict[str, dict[str, Any]] = {
         "schedule": "plateau", "plateau_factor": 0.2, "plateau_patience": 4, "stop_patience": 8, "choose": "val_loss",
         "warmup_epochs": 0, "epochs": 100,
     },
+    "flagship": _FLAGSHIP,
 }  # fmt: skip
 """Recipes for any network, put over its own: `fer-edge train --model cnn --recipe plateau`."""
 
@@ -71,15 +83,51 @@ def recipe_for(model: str, named: str | None = None, **overrides: Any) -> AnyRec
         RunError: an unknown model or recipe, a value out of range, or one that this kind of model does not have.
     """
     kind, base = kind_of(model), RECIPES.get(model)
-    given = _named(named, kind, model) | {k: v for k, v in overrides.items() if v is not None}
+    whole = _named(named, kind, model)
+    given = whole | {k: v for k, v in overrides.items() if v is not None}
     known = {field.name for field in dataclasses.fields(kind)}
     if strange := sorted(set(given) - known):
         raise RunError(f"{model} is not trained by {', '.join(strange)}; leave it out")
     if base is None:
         return EnsembleRecipe(**given)
-    if isinstance(base, Recipe) and given.get("epochs", 0) > 0 and "warmup_epochs" not in given:
-        given["warmup_epochs"] = min(base.warmup_epochs, given["epochs"] - 1)
+    if isinstance(base, Recipe) and (overrides.get("epochs") or 0) > 0:
+        shares = _shares(dataclasses.replace(base, **whole), overrides["epochs"])
+        given |= {name: value for name, value in shares.items() if overrides.get(name) is None}
     return dataclasses.replace(base, **given)
+
+
+def _shares(asked: Recipe, epochs: int) -> dict[str, Any]:
+    """The epochs of the warm-up, of small faces and of the rate's fall, in another number of epochs."""
+    shares: dict[str, Any] = {"warmup_epochs": min(asked.warmup_epochs, epochs - 1)}
+    if asked.small_epochs:
+        shares["small_epochs"] = asked.small_epochs * epochs // asked.epochs
+    if asked.schedule == "hold":
+        shares["fall_epochs"] = max(1, asked.fall_epochs * epochs // asked.epochs)
+    return shares
+
+
+def aware_recipe(base: AnyRecipe, path: str, **overrides: Any) -> Recipe:
+    """The recipe that trains a finished run on under int8's rounding; values that are not None come last.
+
+    A fiftieth of its rate, falling over 8 epochs: the weights are near their place. Its batch norm is folded, so decay
+    would shrink what is not scaled again. The split stays, because the run was fitted to all but its validation faces.
+
+    Raises:
+        RunError: the run is no network's with logits, or is itself such a one.
+    """
+    if not isinstance(base, Recipe) or base.model == "autoencoder":
+        raise RunError(f"{path} is a {base.model}; quantization-aware training takes networks with logits")
+    if base.quantization_aware is not None:
+        raise RunError(f"{path} is quantization-aware already; give the float run, {base.quantization_aware}")
+    built = ("dropout", "image_side", "standardize", "weights", "trainable", "labels")
+    if fixed := [name for name in built if overrides.get(name) is not None]:
+        raise RunError(f"the network of {path} is built already; leave out {', '.join(fixed)}")
+    own: dict[str, Any] = {
+        "quantization_aware": path, "epochs": 8, "learning_rate": base.learning_rate / 50, "schedule": "cosine",
+        "warmup_epochs": 0, "small_epochs": 0, "weight_decay": 0.0, "l2": 0.0, "average": 0.0, "stop_patience": 0,
+        "choose": "last", "mixed_precision": False,
+    }  # fmt: skip
+    return dataclasses.replace(base, **own | {k: v for k, v in overrides.items() if v is not None})
 
 
 def kind_of(model: str) -> type:

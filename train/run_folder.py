@@ -1,8 +1,9 @@
 """A training run on disk: recipe, data hash, history, checkpoints, environment, curves, final model.
 
-    recipe.json  environment.json  history.json  curves.png  model.keras  checkpoints/epoch-NNN.keras
+    recipe.json  environment.json  history.json  curves.png  model.keras  checkpoints/epoch-NNN.keras  ranges.json
 
-A scikit-learn model is model.joblib, and has neither curves nor checkpoints.
+A scikit-learn model is model.joblib, and has neither curves nor checkpoints. ranges.json is of a quantization-aware run
+alone.
 
 An epoch counts once it stands in history.json; its checkpoint is written before that, so a kill at any moment leaves a
 folder that `resume` continues. Imports neither Keras nor TensorFlow, so that other commands can read a run quickly.
@@ -160,6 +161,16 @@ class RunFolder:
         if MODELS[name].kind not in ("keras", "ensemble"):
             raise RunError(f"{self.path} is a {name}, which cannot be converted; convert takes networks with logits")
         return path
+
+    def write_ranges(self, ranges: dict[str, tuple[float, float]]) -> None:
+        """Keep the low and high end of each place that int8 rounds, as they were trained with."""
+        write_json(self.path / "ranges.json", ranges)
+
+    def learned_ranges(self) -> dict[str, tuple[float, float]] | None:
+        """Low and high end by place, or None where the run was not quantization-aware."""
+        if not (self.path / "ranges.json").is_file():
+            return None
+        return {name: (float(low), float(high)) for name, (low, high) in self._read("ranges.json").items()}
 
     def identity(self) -> str:
         """A short id of the finished run: the hash of its final model."""

@@ -29,15 +29,17 @@ def next_rate(recipe: Recipe, history: Sequence[Epoch]) -> float | None:
     if done < recipe.warmup_epochs:
         return recipe.learning_rate * (done + 1) / (recipe.warmup_epochs + 1)
     if recipe.schedule == "cosine":
-        return _cosine(recipe, done)
+        return _cosine(recipe, done, recipe.warmup_epochs)
+    if recipe.schedule == "hold":
+        return _cosine(recipe, done, recipe.epochs - recipe.fall_epochs)
     if recipe.schedule == "constant":
         return recipe.learning_rate
     return _plateau(recipe, history[recipe.warmup_epochs :])
 
 
-def _cosine(recipe: Recipe, done: int) -> float:
-    """Half a cosine (Loshchilov and Hutter 2017), down to COSINE_FLOOR of the rate."""
-    part = (done - recipe.warmup_epochs) / max(1, recipe.epochs - recipe.warmup_epochs)
+def _cosine(recipe: Recipe, done: int, start: int) -> float:
+    """Half a cosine (Loshchilov and Hutter 2017) from epoch `start` on, down to COSINE_FLOOR of the rate."""
+    part = max(0, done - start) / max(1, recipe.epochs - start)
     return recipe.learning_rate * (COSINE_FLOOR + (1 - COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * part)))
 
 

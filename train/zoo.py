@@ -31,6 +31,7 @@ _MODULES = {
     "mlp": "net_sequence", "lstm": "net_sequence", "vit": "net_sequence",
     "unet": "net_unet", "unet-se": "net_unet",
     "mini-xception": "net_xception", "resnet50": "net_resnet", "autoencoder": "net_autoencoder",
+    "flagship": "net_flagship", "tiny": "net_flagship",
 }  # fmt: skip
 
 _ENTRIES = (
@@ -52,6 +53,8 @@ _ENTRIES = (
         "measured with the weights of the package fer, docs/peers.md",
     ),
     Entry("cnn-edge", "keras", "stem of 32, pairs of 64, 128, 256, global pooling; ships", 1_232_807, 96_282_368),
+    Entry("flagship", "keras", "16, then three each of 32, 80, 176; under 1 MB in int8", 850_471, 58_144_976),
+    Entry("tiny", "keras", "8, then pairs of 16, 32, three of 64; under 150 KB in int8", 111_151, 7_465_408),
     Entry("autoencoder", "autoencoder", "reconstruction, to find outliers", 75_425, 27_869_184),
     Entry("ensemble", "ensemble", "averaged logits of --members", None, None),
 )  # fmt: skip

@@ -1,0 +1,104 @@
+"""Finished networks that teach another: what they say of each face, in the very view that the pupil sees.
+
+Owns the teachers, the check that they have not seen the pupil's validation faces, and the store of what they said: a
+view is a function of (seed, epoch, batch), so a second pupil with the same augmentation need not ask again.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.devices.errors import RunError
+from fer_edge.devices.files import replacing_file
+from fer_edge.train.dataset import Dataset
+from fer_edge.train.predictor import Predictor, open_run
+from fer_edge.train.recipe import Recipe
+from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.split import split_of
+
+Faces = NDArray[np.uint8]
+Logits = NDArray[np.float32]
+_OF_VIEWS = (
+    "batch_size", "oversample", "mixup", "rotation_deg", "shift", "zoom", "shear", "flip", "contrast", "erase",
+    "labels", "train_fraction", "val_fraction", "validation", "seed",
+)  # fmt: skip
+"""What decides which views a training has, and in which order."""
+
+
+class Teacher:
+    """The mean logits of several finished networks, epoch by epoch.
+
+    Args:
+        data: what the pupil is trained on.
+        recipe: the pupil's; its `teachers` are run folders, its `teacher_cache` a folder or None.
+
+    Raises:
+        RunError: a teacher is unfinished, was trained on other data, has other classes, or may have been fitted to
+            faces that the pupil is validated on.
+    """
+
+    def __init__(self, data: Dataset, recipe: Recipe) -> None:
+        runs = [RunFolder(Path(path)) for path in recipe.teachers]
+        self._networks = [_opened(run, data, recipe) for run in runs]
+        self._classes = recipe.class_count
+        self._folder: Path | None = None
+        if recipe.teacher_cache is not None:
+            views = {name: getattr(recipe, name) for name in _OF_VIEWS}
+            about = json.dumps([views, data.sha256, sorted(run.identity() for run in runs)])
+            self._folder = Path(recipe.teacher_cache) / hashlib.sha256(about.encode()).hexdigest()[:16]
+        self._epoch: int | None = None
+        self._known: NDArray[np.float16] = np.empty((0, self._classes), np.float16)
+
+    def logits(self, epoch: int, start: int, count: int, faces: Faces) -> Logits:
+        """Mean logits (B, classes) of faces (B, 48, 48, 1), which are those from `start` on of an epoch's `count`."""
+        if self._folder is None:
+            return self._ask(faces)
+        if epoch != self._epoch:
+            self._begin(epoch, count)
+        part = self._known[start : start + len(faces)]
+        if np.isnan(part).any():
+            part[:] = self._ask(faces)
+            if not np.isnan(self._known).any():
+                self._store()
+        return part.astype(np.float32)
+
+    def _ask(self, faces: Faces) -> Logits:
+        return np.mean([network.logits(faces[..., 0]) for network in self._networks], axis=0, dtype=np.float32)
+
+    def _begin(self, epoch: int, count: int) -> None:
+        self._epoch, path = epoch, self._path(epoch)
+        self._known = np.full((count, self._classes), np.nan, np.float16)
+        if path.is_file():
+            stored = np.load(path)
+            if stored.shape != self._known.shape:
+                raise RunError(f"{path} has logits {stored.shape}, expected {self._known.shape}; delete it")
+            self._known = stored
+
+    def _store(self) -> None:
+        assert self._epoch is not None
+        path = self._path(self._epoch)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing_file(path) as temporary, temporary.open("wb") as file:
+            np.save(file, self._known)
+
+    def _path(self, epoch: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"epoch-{epoch + 1:04d}.npy"
+
+
+def _opened(run: RunFolder, data: Dataset, pupil: Recipe) -> Predictor:
+    recipe = run.recipe()
+    if run.about()["data_sha256"] != data.sha256:
+        raise RunError(f"teacher {run.path} was trained on other data; it may know the faces that validate")
+    if len(data.rows("val")) == 0 and split_of(recipe) != split_of(pupil):
+        raise RunError(
+            f"teacher {run.path} keeps other faces for validation ({split_of(recipe)}, here {split_of(pupil)}), "
+            "so it may have been fitted to those that validate here; train both with the same"
+        )
+    network = open_run(run)
+    if len(network.names) != pupil.class_count:
+        raise RunError(f"teacher {run.path} has {len(network.names)} classes, the pupil {pupil.class_count}")
+    return network
