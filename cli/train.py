@@ -88,8 +88,7 @@ def train(
         "model": model, "recipe": recipe, **overrides, "full": full or None, "members": members, "teacher": teacher,
         "quantization_aware": quantization_aware, "set": values,
     }  # fmt: skip
-    if resume and (changed := [f"--{k.replace('_', '-')}" for k, v in given.items() if v is not None]):
-        raise RunError(f"--resume takes the stored recipe; leave out {', '.join(changed)}")
+    changes = _changes(given) if resume else {}
     if quantization_aware is not None and (model or recipe):
         raise RunError("--quantization-aware takes the run's own network and recipe; leave out --model and --recipe")
     model = model or (recipe if recipe in _OWN else "cnn")
@@ -100,15 +99,19 @@ def train(
         overrides["members"] = tuple(filter(None, members.split(",")))
     if teacher is not None:
         overrides["teachers"] = tuple(filter(None, teacher.split(",")))
-    asked = _recipe(model, recipe, overrides, values or [], quantization_aware)
+    asked = None if resume else _recipe(model, recipe, overrides, values or [], quantization_aware)
     dataset = load_dataset(data)
     if workers is not None:
-        if not _fit_shared(data, None if resume else asked, folder, workers, worker_index, threads):
+        if changes:
+            raise RunError(
+                f"workers take the stored recipe; leave out {', '.join(changes)}, or resume without --workers"
+            )
+        if not _fit_shared(data, asked, folder, workers, worker_index, threads):
             return
     elif worker_index is not None:
         raise RunError("--worker-index goes with --workers HOST:PORT,HOST,...; leave it out to train alone")
     else:
-        _fit(dataset, asked, folder, resume=resume, threads=threads)
+        _fit(dataset, asked, folder, resume=resume, changes=changes, threads=threads)
     _print_outcome(folder)
 
 
@@ -134,14 +137,35 @@ def _recipe(
     return recipe_for(model, named, **overrides)
 
 
-def _fit(dataset: Any, recipe: "AnyRecipe", folder: Path, *, resume: bool, threads: int) -> None:
+def _changes(given: dict[str, Any]) -> dict[str, int]:
+    """What --resume is given of the numbers that it takes; all others are the stored recipe's."""
+    from fer_edge.devices.errors import RunError
+    from fer_edge.train.recipe import Recipe, parse_value
+    from fer_edge.train.schedule import CHANGEABLE
+
+    pairs = dict(text.partition("=")[::2] for text in given["set"] or [])
+    strange = [name for name in pairs if name not in CHANGEABLE]
+    others = [name for name, value in given.items() if value is not None and name not in ("epochs", "set")]
+    if names := others + (["set"] if strange else []):
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        raise RunError(
+            f"--resume takes the stored recipe; leave out {words} (--epochs and --set {'=, '.join(CHANGEABLE)}= may "
+            "be changed before they count)"
+        )
+    changes = {name: parse_value(Recipe, name, value) for name, value in pairs.items()}
+    return changes | ({} if given["epochs"] is None else {"epochs": given["epochs"]})
+
+
+def _fit(
+    dataset: Any, recipe: "AnyRecipe | None", folder: Path, *, resume: bool, changes: dict[str, int], threads: int
+) -> None:
     from fer_edge.train.quietly import keras_quietly
 
     keras_quietly(threads)
     from fer_edge.train.fit import train as fit
 
     with _shown() as (on_batch, on_epoch):
-        fit(dataset, recipe, folder, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
+        fit(dataset, recipe, folder, resume=resume, changes=changes, on_batch=on_batch, on_epoch=on_epoch)
 
 
 def _fit_shared(

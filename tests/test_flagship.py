@@ -12,7 +12,7 @@ from fer_edge.train.dataset import Dataset, build_dataset
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.recipes import recipe_for
 from fer_edge.train.run_folder import RunFolder
-from fer_edge.train.schedule import next_rate
+from fer_edge.train.schedule import next_rate, with_other_end
 from fer_edge.train.split import clean_rows, rows_of
 from fer_edge.train.synth import synthetic_dataset
 
@@ -73,6 +73,16 @@ def test_the_rate_holds_and_falls() -> None:
     assert rates[8] is None
     with pytest.raises(RunError, match="warmup_epochs 2 and fall_epochs 7 are more than epochs 8"):
         dataclasses.replace(recipe, fall_epochs=7)
+
+
+def test_the_end_of_a_training_may_move_while_nothing_of_it_has_begun() -> None:
+    recipe = network(epochs=8, warmup_epochs=1, fall_epochs=3, small_epochs=4)
+    done = [{"epoch": at} for at in range(3)]
+    moved = with_other_end(recipe, done, {"epochs": 20, "small_epochs": 3})
+    assert (moved.epochs, moved.small_epochs, moved.fall_epochs) == (20, 3, 3)
+    for late, changes in ((3, {"small_epochs": 2}), (7, {"epochs": 9}), (2, {"epochs": 4, "small_epochs": 1})):
+        with pytest.raises(RunError, match="which is trained already, would have been another"):
+            with_other_end(recipe, [{"epoch": at} for at in range(late)], changes)
 
 
 def test_fewer_epochs_keep_their_shares() -> None:

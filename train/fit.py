@@ -25,7 +25,7 @@ from fer_edge.train.models import load_network, of_recipe, penalized
 from fer_edge.train.objective import compiled, decaying_kernels
 from fer_edge.train.recipe import AnyRecipe, EnsembleRecipe, Recipe
 from fer_edge.train.run_folder import Epoch, RunFolder
-from fer_edge.train.schedule import best_epoch, next_rate
+from fer_edge.train.schedule import best_epoch, next_rate, with_other_end
 from fer_edge.train.split import fit_part, rows_of
 from fer_edge.train.stopping import ctrl_c_between_batches
 from fer_edge.train.targets import targets, truth
@@ -44,10 +44,11 @@ ALONE = Alone()
 
 def train(
     data: Dataset,
-    recipe: AnyRecipe,
+    recipe: AnyRecipe | None,
     folder: Path,
     *,
     resume: bool = False,
+    changes: dict[str, int] | None = None,
     on_batch: OnBatch | None = None,
     on_epoch: OnEpoch | None = None,
     team: Team = ALONE,
@@ -56,21 +57,26 @@ def train(
 
     Args:
         data: the cache; only `train` (and `val`, where it has one) is looked at.
-        recipe: ignored in favour of the stored one when resuming.
+        recipe: ignored in favour of the stored one when resuming, and may be None then.
         folder: the run's folder, new unless `resume`.
         resume: continue after the last finished epoch; a finished run is returned as it is.
+        changes: with `resume`, other values of `schedule.CHANGEABLE`, kept in the run's recipe.
         on_batch: progress.
         on_epoch: each finished epoch's figures. A model without epochs has one.
         team: the workers that share a network's batches, of which this process is the first.
 
     Raises:
-        RunError: the folder holds a run (without `resume`), or none (with it), or one on other data.
+        RunError: the folder holds a run (without `resume`), or none (with it), or one on other data; or `changes` come
+            too late.
         DataError: the recipe asks for FER+ votes and the data has none.
     """
     run = RunFolder(folder)
     if resume:
         recipe = _check_same_data(run, data)
+        if changes:
+            recipe = _changed(run, recipe, changes)
     else:
+        assert recipe is not None
         environment = describe_machine()
         environment["versions"] = versions("fer-edge", "keras", keras.backend.backend(), "numpy", "scikit-learn")
         about = {"data_sha256": data.sha256, "data_source": data.source}
@@ -186,6 +192,17 @@ def _check_same_data(run: RunFolder, data: Dataset) -> AnyRecipe:
     if stored != data.sha256:
         raise RunError(f"{run.path} was trained on data {stored[:12]}, not {data.sha256[:12]}; give the same --data")
     return run.recipe()
+
+
+def _changed(run: RunFolder, recipe: AnyRecipe, changes: dict[str, int]) -> AnyRecipe:
+    if not isinstance(recipe, Recipe):
+        raise RunError(f"{recipe.model} has no epochs; leave out {', '.join(changes)}")
+    if run.is_finished():
+        raise RunError(f"{run.path} is finished, and its epochs stay as they are; start another in a new --out")
+    recipe = with_other_end(recipe, run.history(), changes)
+    with run.alone():  # not under the hands of another process
+        run.rewrite(recipe)
+    return recipe
 
 
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:

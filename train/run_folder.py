@@ -65,6 +65,10 @@ class RunFolder:
             {"schema": SCHEMA, "recipe": recipe.to_json(), **data},
         )
 
+    def rewrite(self, recipe: AnyRecipe) -> None:
+        """Put a recipe in the place of the one that the run was started with."""
+        write_json(self.path / "recipe.json", self.about() | {"recipe": recipe.to_json()})
+
     def refuse_occupied(self) -> None:
         """Say that a new run has no place here.
 

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
+from fer_edge.devices.errors import RunError
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.run_folder import Epoch
 
@@ -35,6 +37,28 @@ def next_rate(recipe: Recipe, history: Sequence[Epoch]) -> float | None:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     return _plateau(recipe, history[recipe.warmup_epochs :])
+
+
+CHANGEABLE = ("epochs", "fall_epochs", "small_epochs")
+"""What a training that goes on may be given anew."""
+
+
+def with_other_end(recipe: Recipe, history: Sequence[Epoch], changes: dict[str, int]) -> Recipe:
+    """The recipe with other epochs, where that would have changed nothing up to now.
+
+    Raises:
+        RunError: the epochs that were trained would have been others.
+    """
+    changed = replace(recipe, **changes)  # type: ignore[arg-type]
+    for done in range(len(history)):
+        before = history[:done]
+        small = done < recipe.small_epochs, done < changed.small_epochs
+        if next_rate(recipe, before) != next_rate(changed, before) or len(set(small)) > 1:
+            raise RunError(
+                f"with {', '.join(f'{name} {value}' for name, value in changes.items())} epoch {done + 1}, which is "
+                "trained already, would have been another; choose a later end, or a new --out"
+            )
+    return changed
 
 
 def _cosine(recipe: Recipe, done: int, start: int) -> float:
