@@ -1,6 +1,7 @@
 """The operation under way, on the disk: what the next agent needs to finish it or undo it after a power cut."""
 
 import os
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ class Journal:
 
     `id` is the release that is to run, `previous` the one that ran. `built` is set when this operation makes the
     release and so may remove it. `units` are the unit files as they were before the switch, None where there was none.
-    `first` is set where the board had no agent of its own before.
+    `first` is set where the board had no agent of its own before. `at_s` is when the step began, by `time.time()`.
     """
 
     operation: str
@@ -32,10 +33,11 @@ class Journal:
     units: dict[str, str | None] = field(default_factory=dict)
     pid: int = 0
     boot_id: str | None = None
+    at_s: float = 0.0
 
     def at(self, layout: Layout, step: str) -> None:
         """Note the step that begins now."""
-        self.step = step
+        self.step, self.at_s = step, time.time()
         write_json_durably(layout.journal, asdict(self))
 
     def end(self, layout: Layout) -> None:

@@ -51,7 +51,7 @@ def recover_step(layout: Layout, say: Speaker) -> dict[str, Any] | None:
 def undo_and_say(layout: Layout, journal: Journal, say: Speaker, error: BaseException) -> None:
     """Undo what failed, and wait for the old service; says what is so now. `error` gets a note where undoing fails."""
     say.deaf = True
-    lines = systemctl.last_lines() if journal.step == "service" else []
+    lines = systemctl.last_lines(journal.at_s) if journal.step == "service" else []
     if lines:
         say.note("the service's last lines: " + " | ".join(lines))
     try:

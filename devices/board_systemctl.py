@@ -104,19 +104,20 @@ def restart(limit_s: float, settle_s: float) -> None:
         BoardError: it did not come up in time, or ended again; with what systemd and the service itself said.
     """
     forget_failure()
+    since_s = time.time()
     try:
         # systemd gives up first, and then says why.
         done = run(["systemctl", "restart", UNIT], timeout_s=limit_s + _SPARE_S)
     except BoardError as error:
-        raise BoardError(f"{UNIT} was not ready within {limit_s:g} s{_because()}") from error
+        raise BoardError(f"{UNIT} was not ready within {limit_s:g} s{_because(since_s)}") from error
     if done.returncode:
-        raise BoardError(f"{UNIT} did not come up (systemd says {show().get('Result', 'nothing')}){_because()}")
+        raise BoardError(f"{UNIT} did not come up (systemd says {show().get('Result', 'nothing')}){_because(since_s)}")
     began_with = show().get("NRestarts")
     deadline = time.monotonic() + settle_s
     while True:
         seen = show()
         if seen.get("ActiveState") not in ("active", "reloading") or seen.get("NRestarts") != began_with:
-            raise BoardError(f"{UNIT} came up and ended again (systemd says {seen.get('Result')}){_because()}")
+            raise BoardError(f"{UNIT} came up and ended again (systemd says {seen.get('Result')}){_because(since_s)}")
         if time.monotonic() >= deadline:
             return
         time.sleep(_POLL_S)
@@ -134,18 +135,20 @@ def wait_until_active(limit_s: float) -> bool:
         time.sleep(_POLL_S)
 
 
-def last_lines(count: int = 20) -> list[str]:
-    """The service's last lines in the system's journal; none where it cannot be read."""
+def last_lines(since_s: float, count: int = 20) -> list[str]:
+    """The service's last lines in the journal since a time (of `time.time()`); none where nobody can tell."""
+    since = ["--since", f"@{int(since_s)}"]
+    command = ["journalctl", "-u", UNIT, *since, "-n", str(count), "-o", "cat", "--no-pager", "-q"]
     try:
-        done = run(["journalctl", "-u", UNIT, "-n", str(count), "-o", "cat", "--no-pager", "-q"], timeout_s=_LIMIT_S)
+        done = run(command, timeout_s=_LIMIT_S)
     except BoardError:
         return []
     return done.stdout.splitlines()
 
 
-def _because() -> str:
+def _because(since_s: float) -> str:
     """The service's own last words: a line by fer-edge where there is one."""
-    own = [line for line in last_lines() if line.startswith("fer-edge: ")]
+    own = [line for line in last_lines(since_s) if line.startswith("fer-edge: ")]
     return f": {own[-1].removeprefix('fer-edge: ')}" if own else ""
 
 
