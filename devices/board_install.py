@@ -191,6 +191,8 @@ def _mark_installed(layout: Layout, release: Release, journal: Journal) -> None:
     os.sync()
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     known = {"version": release.version, "bundle": release.bundle_name, "profile": release.profile}
+    number = 1 + max(map(layout.number, layout.installed()), default=0)
     write_json_durably(
-        layout.release(release.id) / INSTALLED, {"installed_at": now, "after": journal.previous, **known}
+        layout.release(release.id) / INSTALLED,
+        {"number": number, "installed_at": now, "after": journal.previous, **known},
     )

@@ -98,14 +98,18 @@ class Layout:
         return (self.release(name) / INSTALLED).is_file()
 
     def installed(self) -> list[str]:
-        """The whole releases, the newest first."""
+        """The whole releases, the one installed last first."""
         folder = self.root / "releases"
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        return sorted(filter(self.is_installed, names), key=self.installed_at, reverse=True)
+        return sorted(filter(self.is_installed, names), key=self.number, reverse=True)
 
-    def installed_at(self, name: str) -> str:
-        """When a release was installed, as ISO text, which sorts by time."""
-        return str((read_json(self.release(name) / INSTALLED) or {}).get("installed_at", ""))
+    def number(self, name: str) -> int:
+        """Installations are counted: a board without a clock of its own cannot order them by time."""
+        return int((read_json(self.release(name) / INSTALLED) or {}).get("number") or 0)
+
+    def installed_at(self, name: str) -> str | None:
+        """When a release was installed, as the board's clock had it."""
+        return (read_json(self.release(name) / INSTALLED) or {}).get("installed_at")
 
     def switch_to(self, name: str | None) -> None:
         """Let `current` point to a release, or to none; at no moment it is missing in between."""

@@ -55,7 +55,7 @@ def _target(layout: Layout, name: str | None) -> str:
     before = (read_json(layout.release(current) / INSTALLED) or {}).get("after")
     if before in installed:
         return str(before)
-    older = [other for other in installed if layout.installed_at(other) < layout.installed_at(current)]
+    older = [other for other in installed if layout.number(other) < layout.number(current)]
     if not older:
         raise BoardError(f"there is no release before {current}; there are: {listed}")
     return older[0]

@@ -86,5 +86,5 @@ def _remove_garbage(layout: Layout) -> None:
         path.unlink()
     shutil.rmtree(layout.state / WORK, ignore_errors=True)
     for path in list(folder.iterdir()) if folder.is_dir() else ():
-        if not layout.is_installed(path.name):
+        if not layout.is_installed(path.name) and path.resolve() != layout.current.resolve():  # whatever runs is left
             shutil.rmtree(path)

@@ -74,8 +74,8 @@ def parse_release(content: bytes) -> Release:
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         got = values.get("schema") if isinstance(values, dict) else type(values).__name__
         raise BoardError(
-            f"release.json has schema {got!r}, expected {SCHEMA}; deploy with the fer-edge that this board's agent "
-            "came with, or a newer one"
+            f"release.json has schema {got!r}, expected {SCHEMA}; deploy over ssh, which brings an agent that "
+            "reads it, or make the payload with the version of fer-edge that is on the board"
         )
     bundle, selftest = _take(values, "bundle", dict), _take(values, "selftest", dict)
     requirements = _take(values, "requirements", list)

@@ -22,7 +22,7 @@ def status(layout: Layout) -> dict[str, Any]:
         "releases": [
             {
                 "id": name,
-                "installed_at": layout.installed_at(name) or None,
+                "installed_at": layout.installed_at(name),
                 "current": name == current,
                 "bytes": _size_bytes(layout.release(name)),
             }
