@@ -47,7 +47,9 @@ def install(layout: Layout, folder: Path, say: Speaker, settle_s: float) -> dict
     try:
         if journal.built:
             _build(layout, payload, found, journal, say)
-        elif not layout.trusted_key.exists() and check_first_signature(payload, layout.release(release.id) / "venv"):
+        elif not layout.trusted_key.exists() and check_first_signature(
+            layout, payload, layout.release(release.id) / "venv"
+        ):
             _keep_manifest(layout, payload)
         _self_test(layout, release, journal, say)
         with say.step("switch") as step:
@@ -96,9 +98,9 @@ def _verify(layout: Layout, folder: Path, step: Step) -> tuple[Payload, dict[str
 
 def _check_that_it_runs(layout: Layout, payload: Payload, say: Speaker, settle_s: float) -> dict[str, Any]:
     """The release is the one that is current: see that its service runs, and nothing else."""
-    if check_first_signature(payload, layout.current / "venv") and not layout.trusted_key.exists():
+    if check_first_signature(layout, payload, layout.current / "venv") and not layout.trusted_key.exists():
         assert payload.key is not None
-        write_durably(layout.trusted_key, payload.key.read_bytes())
+        write_durably(layout.trusted_key, payload.key)
         say.note("from now on this board takes only what is signed with this key")
     runs = "running"
     with say.step("service") as step:
@@ -133,7 +135,7 @@ def _build(layout: Layout, payload: Payload, found: dict[str, Path], journal: Jo
         folder = layout.release(release.id)
         folder.mkdir(mode=0o755, parents=True)
         step.text = environment.build_environment(layout, release)
-        if not layout.trusted_key.exists() and check_first_signature(payload, folder / "venv"):
+        if not layout.trusted_key.exists() and check_first_signature(layout, payload, folder / "venv"):
             step.text += "; the signature holds"
     journal.at(layout, "settings")
     with say.step("settings") as step:
@@ -174,9 +176,9 @@ def _keep_manifest(layout: Layout, payload: Payload) -> None:
     """Keep what was checked; a key becomes the board's when the release has proven itself."""
     folder = layout.release(payload.release.id)
     write_durably(folder / MANIFEST, payload.content)
-    for name, path in ((SIGNATURE, payload.signature), (KEY, payload.key)):
-        if path is not None:
-            write_durably(folder / name, path.read_bytes())
+    for name, content in ((SIGNATURE, payload.signature), (KEY, payload.key)):
+        if content is not None:
+            write_durably(folder / name, content)
 
 
 def _self_test(layout: Layout, release: Release, journal: Journal, say: Speaker) -> None:

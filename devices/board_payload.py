@@ -22,13 +22,17 @@ class TamperedError(BoardError):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A folder with release.json; `signature` and `key` are None where the payload has none."""
+    """A folder with release.json; `signature` and `key` are None where the payload has none.
+
+    What is signed and what signs is read once, into memory: what was checked is what is used, whoever may write to the
+    folder meanwhile.
+    """
 
     folder: Path
     content: bytes
     release: Release
-    signature: Path | None
-    key: Path | None
+    signature: bytes | None
+    key: bytes | None
 
 
 def open_payload(folder: Path) -> Payload:
@@ -37,21 +41,9 @@ def open_payload(folder: Path) -> Payload:
     Raises:
         BoardError: there is none, or it is not one that this agent reads.
     """
-    path = folder / MANIFEST
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise BoardError(f"{path} is {path.stat().st_size} bytes long, which no release.json is")
-        content = path.read_bytes()
-    except OSError as error:
-        raise BoardError(f"{folder} is no payload: {MANIFEST} cannot be read ({error.strerror})") from error
-    signature, key = folder / SIGNATURE, folder / KEY
-    return Payload(
-        folder,
-        content,
-        parse_release(content),
-        signature if os.path.lexists(signature) else None,
-        key if os.path.lexists(key) else None,
-    )
+    content = _read(folder / MANIFEST)
+    signature, key = (_read(path) if os.path.lexists(path) else None for path in (folder / SIGNATURE, folder / KEY))
+    return Payload(folder, content, parse_release(content), signature, key)
 
 
 def missing(layout: Layout, release: Release) -> list[str]:
@@ -95,6 +87,17 @@ def run_settings(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BoardError(f"{path} is not TOML ({error}); make the payload again") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise BoardError(f"{path.parent} is no payload: {path.name} cannot be read ({error.strerror})") from error
+    if len(content) > _MOST_BYTES:
+        raise BoardError(f"{path} is longer than any {path.name} is; make the payload again")
+    return content
 
 
 def _refuse_extra(payload: Payload) -> None:

@@ -4,11 +4,11 @@ import contextlib
 import shutil
 from typing import Any
 
+from fer_edge.devices import board_selftest, board_trust
 from fer_edge.devices import board_systemctl as systemctl
 from fer_edge.devices.board_journal import Journal, read
 from fer_edge.devices.board_layout import SERVICE, Layout
 from fer_edge.devices.board_remove import remove_everything
-from fer_edge.devices.board_selftest import TRIAL, WORK
 from fer_edge.devices.board_speak import Speaker
 from fer_edge.devices.board_switch import finish, installed_release, undo
 from fer_edge.devices.errors import BoardError
@@ -79,12 +79,19 @@ def _old_service(layout: Layout, journal: Journal) -> str:
 def _remove_garbage(layout: Layout) -> None:
     """Releases that were never finished, since half of one is none, and files that were never renamed."""
     folder = layout.root / "releases"
-    for pattern in (".*.tmp", "trust/.*.tmp", "store/*/.*.tmp", "releases/*/.*.tmp", f"releases/*/{TRIAL}"):
+    for pattern in (
+        ".*.tmp",
+        "trust/.*.tmp",
+        "store/*/.*.tmp",
+        "releases/*/.*.tmp",
+        f"releases/*/{board_selftest.TRIAL}",
+    ):
         for path in layout.root.glob(pattern):
             path.unlink()
     for path in layout.units.glob(f".{SERVICE}*.tmp"):
         path.unlink()
-    shutil.rmtree(layout.state / WORK, ignore_errors=True)
+    for work in (layout.state / board_selftest.WORK, layout.root / board_trust.WORK):
+        shutil.rmtree(work, ignore_errors=True)
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         if not layout.is_installed(path.name) and path.resolve() != layout.current.resolve():  # whatever runs is left
             shutil.rmtree(path)

@@ -1,12 +1,15 @@
 """Whose releases this board takes: those signed with the key of its first signed deployment, once there was one."""
 
+import shutil
 from pathlib import Path
 
-from fer_edge.devices.board_layout import MANIFEST, Layout
+from fer_edge.devices.board_layout import KEY, MANIFEST, SIGNATURE, Layout
 from fer_edge.devices.board_payload import Payload, TamperedError
 from fer_edge.devices.board_process import last_words, run
 from fer_edge.devices.errors import BoardError
 
+WORK = ".trust"
+"""A folder of root's alone in which a signature is checked."""
 _LIMIT_S = 120.0
 _NO_LIBRARY = 3
 """signing.py's exit code where cryptography is not installed."""
@@ -36,14 +39,15 @@ def check_trust(layout: Layout, payload: Payload) -> bool:
             f"{layout.trusted_key} asks for signed releases, and no release is left that could check one; take the "
             "board back to nothing with remove, and deploy again"
         )
-    _verify(layout.release(trusted[0]) / "venv", payload, layout.trusted_key)
+    _verify(layout, layout.release(trusted[0]) / "venv", payload, layout.trusted_key.read_bytes())
     return True
 
 
-def check_first_signature(payload: Payload, environment: Path) -> bool:
+def check_first_signature(layout: Layout, payload: Payload, environment: Path) -> bool:
     """Check the first signed deployment against the key that it brings; whether it is signed.
 
     Args:
+        layout: of the board.
         payload: with a signature or without.
         environment: the new release's venv, which holds `cryptography` when the payload is signed.
 
@@ -53,15 +57,23 @@ def check_first_signature(payload: Payload, environment: Path) -> bool:
     """
     if payload.signature is None or payload.key is None:
         return False
-    _verify(environment, payload, payload.key)
+    _verify(layout, environment, payload, payload.key)
     return True
 
 
-def _verify(environment: Path, payload: Payload, key: Path) -> None:
-    python = environment / "bin/python"
-    manifest, signature = payload.folder / MANIFEST, payload.signature
-    assert signature is not None
-    done = run([python, "-P", "-m", "fer_edge.devices.signing", "verify", manifest, signature, key], timeout_s=_LIMIT_S)
+def _verify(layout: Layout, environment: Path, payload: Payload, key: bytes) -> None:
+    assert payload.signature is not None
+    folder = layout.root / WORK
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        files = [folder / name for name in (MANIFEST, SIGNATURE, KEY)]
+        for path, content in zip(files, (payload.content, payload.signature, key), strict=True):
+            path.write_bytes(content)
+        command = [environment / "bin/python", "-P", "-m", "fer_edge.devices.signing", "verify", *files]
+        done = run(command, timeout_s=_LIMIT_S)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     if done.returncode == _NO_LIBRARY:
         raise BoardError(f"the release at {environment.parent} cannot check signatures: {last_words(done)}")
     if done.returncode:
