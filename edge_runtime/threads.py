@@ -33,7 +33,7 @@ def open_fastest(bundle: Bundle, engine: str = "auto", precision: Precision | st
         EngineError, BundleError: see `open_engine`.
     """
     counts = [count for count in _COUNTS if count <= usable_cores()]
-    if len(counts) == 1:
+    if len(counts) == 1 or engine == "tensorrt":  # a GPU has threads of its own
         return open_engine(bundle, engine, precision, 1)
     started = {count: open_engine(bundle, engine, precision, count) for count in counts}
     chosen = fewest_that_help(_times(started))
