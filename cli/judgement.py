@@ -41,7 +41,7 @@ def print_comparison(made: dict[str, Any]) -> None:
     for name, layers in made["float_layers"].items():
         print(f"{name}: {', '.join(layers)} in float, as asked of convert")
     if made["not_installed"]:
-        print(f"not judged, engine not installed: {', '.join(made['not_installed'])}")
+        print(f"not judged, does not run here: {', '.join(made['not_installed'])}")
 
 
 def gate_line(learned: dict[str, Any] | None) -> str:

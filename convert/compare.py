@@ -13,7 +13,7 @@ from fer_edge.convert.robustness import Infer, judge_robustness
 from fer_edge.convert.score import Step, check_margin, report
 from fer_edge.devices.errors import EngineError
 from fer_edge.edge_runtime.bundle import Bundle, Variant
-from fer_edge.edge_runtime.engines import infer_all, is_installed, start
+from fer_edge.edge_runtime.engines import infer_all, runs_here, start
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, Precision, softmax
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.judge_confidence import BINS, Halves, judge_confidence
@@ -80,17 +80,17 @@ def compare_bundle(data: Dataset, bundle: Bundle, plan: Plan, step: Step) -> dic
             made["robustness"] = judge_robustness(faces[at], labels, chosen, logits, reference.name, step, plan.seed)
     made["bundle"] = {"name": bundle.name, "sha256": bundle.sha256}
     made["float_layers"] = {v.name: list(v.float_layers) for v in bundle.variants if v.float_layers}
-    made["not_installed"] = [v.name for v in bundle.variants if not is_installed(v.engine)]
+    made["not_installed"] = [v.name for v in bundle.variants if not runs_here(v.engine, v.precision)]
     return made
 
 
 def choose_variants(bundle: Bundle, plan: Plan) -> tuple[Variant, list[Variant]]:
-    """The reference, and the variants to judge, of those whose engine is installed here.
+    """The reference, and the variants to judge, of those that run here.
 
     Raises:
         EngineError: there is no float32 variant, no such reference, or nothing that is called as asked.
     """
-    here = [v for v in bundle.variants if is_installed(v.engine)]
+    here = [v for v in bundle.variants if runs_here(v.engine, v.precision)]
     floats = {v.name: v for v in here if v.precision == Precision.FLOAT32}
     if not floats:
         raise EngineError(f"bundle {bundle.name!r} has no float32 variant for an engine installed here to compare with")

@@ -184,7 +184,7 @@ def _how(made: dict[str, Any]) -> Raw:
             note(f"{name}: {listed(layers)} in float, as asked of convert.")
             for name, layers in made["float_layers"].items()
         ),
-        note(f"Not judged, engine not installed: {listed(missing)}.") if missing else "",
+        note(f"Not judged, does not run here: {listed(missing)}.") if missing else "",
         note("All numbers of this page are in the report: fer-edge compare --out FILE.json."),
         anchor="how",
     )

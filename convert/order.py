@@ -9,7 +9,7 @@ from fer_edge.convert.quantization_recipe import PLAIN, QuantizationRecipe
 from fer_edge.convert.score import check_margin
 from fer_edge.convert.target import Target, target_of
 from fer_edge.devices.errors import ConversionError
-from fer_edge.edge_runtime.engines import check_known, judge_of
+from fer_edge.edge_runtime.engines import check_known, judge_of, refused
 from fer_edge.edge_runtime.vocabulary import Precision
 
 _HAS = {"tflite": tuple(Precision), "tensorrt": (Precision.INT8, Precision.FLOAT16)}
@@ -31,8 +31,11 @@ class Order:
     recipe: QuantizationRecipe = PLAIN
 
     def __post_init__(self) -> None:
-        for engine, _ in self.variants():
+        for engine, precision in self.variants():
             check_known(judge_of(engine))
+            if (why_not := refused(engine, precision)) is not None:
+                # What cannot run here cannot be judged here either.
+                raise ConversionError(f"give --to without {engine}/{precision} on this processor: {why_not}")
         if not self.formats:
             raise ConversionError("no format was asked for; --to takes tflite, onnx, openvino, tensorrt")
         check_margin(self.max_drop_pp)

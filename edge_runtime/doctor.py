@@ -13,7 +13,7 @@ from fer_edge.devices.errors import BundleError, DataError, install_command
 from fer_edge.devices.health import HOT_C
 from fer_edge.devices.profiles import Cannot, Match, recognise
 from fer_edge.edge_runtime.bundle import Bundle, Variant
-from fer_edge.edge_runtime.engines import ENGINES, is_installed
+from fer_edge.edge_runtime.engines import ENGINES, is_installed, refused
 from fer_edge.edge_runtime.probe import probe, probe_import
 
 _CAMERA_CODE = """
@@ -77,7 +77,8 @@ def ruled_out(match: Match, bundle: Bundle) -> Iterator[Finding]:
     affected: dict[str, tuple[Cannot, list[str]]] = {}
     for variant in bundle.variants:
         why_not = match.why_not(variant.engine, variant.precision)
-        if why_not is not None:
+        # What the engine itself refuses has its own finding.
+        if why_not is not None and refused(variant.engine, variant.precision) is None:
             affected.setdefault(why_not.what, (why_not, []))[1].append(variant.name)
     for why_not, names in affected.values():
         text = f"this board cannot {why_not.what}: {why_not.reason} ({', '.join(names)})"
@@ -163,7 +164,11 @@ def _engine(engine: str, bundle: Bundle | None) -> Iterator[Finding]:
             yield Finding(engine, "bad", why, f"reinstall {engine}, or use another --engine")
     elif bundle is not None:
         for variant in variants:
-            yield _replay(variant, probe(bundle.path, engine, variant.precision, build=True))
+            why_not = refused(engine, variant.precision)
+            if why_not is None:
+                yield _replay(variant, probe(bundle.path, engine, variant.precision, build=True))
+            else:
+                yield Finding(variant.name, "note", f"not offered here: {why_not}", "another --engine or --precision")
 
 
 def _replay(variant: Variant, answer: dict) -> Finding:

@@ -3,6 +3,7 @@
 Adding an engine is adding a file `engine_<name>.py` with a class that has `spec`, `infer` and `close`, and a line here.
 """
 
+import platform
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -49,6 +50,7 @@ ENGINES = {
     ),
 }  # fmt: skip
 """In the order in which `auto` prefers them."""
+_ARM = ("aarch64", "arm64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,18 @@ def judge_of(engine: str) -> str:
     return (ENGINES[engine].judged_by if engine in ENGINES else None) or engine
 
 
+def refused(engine: str, precision: Precision | str) -> str | None:
+    """Why an engine is not offered in a precision on this processor; None where it is."""
+    if platform.machine() in _ARM and (engine, precision) == ("openvino", Precision.INT8):
+        return "OpenVINO on ARM computes an int8 model's convolutions in float32, and older versions give wrong labels"
+    return None
+
+
+def runs_here(engine: str, precision: Precision | str) -> bool:
+    """Whether the engine is installed, and offered in that precision on this processor."""
+    return is_installed(engine) and refused(engine, precision) is None
+
+
 def check_known(engine: str) -> None:
     """Raises EngineError unless `engine` is in the table and its library is installed."""
     if engine not in ENGINES:
@@ -120,9 +134,15 @@ def start(engine: str, model: Path, precision: Precision, threads: int | None = 
     """Start a model file in an engine.
 
     Raises:
-        EngineError: the engine is unknown or not installed, or does not take the model.
+        EngineError: the engine is unknown, not installed or not offered in the precision, or does not take the model.
     """
     check_known(engine)
+    why_not = refused(engine, precision)
+    if why_not is not None:
+        raise EngineError(
+            f"{engine}/{precision} is not offered on this processor: {why_not}; "
+            "use --engine tflite or onnx, or --precision float32"
+        )
     entry = ENGINES[engine]
     started: Engine = getattr(import_module(entry.module), entry.class_name)(
         model, precision, threads or default_threads()
@@ -141,7 +161,7 @@ def choose(bundle: Bundle, engine: str, precision: Precision) -> str:
         return engine
     offered = {v.engine for v in bundle.variants if v.precision == precision}
     for name in ENGINES:
-        if name in offered and is_installed(name) and not ENGINES[name].by_name:
+        if name in offered and runs_here(name, precision) and not ENGINES[name].by_name:
             return name
     raise EngineError(
         f"bundle {bundle.name!r} has {precision} for {', '.join(sorted(offered)) or 'no engine'}, "

@@ -11,7 +11,7 @@ from typing import Any
 from fer_edge.devices.errors import EngineError
 from fer_edge.edge_runtime.bench_pipeline_lane import Setup
 from fer_edge.edge_runtime.bundle import Bundle, Variant
-from fer_edge.edge_runtime.engines import ENGINES
+from fer_edge.edge_runtime.engines import ENGINES, refused
 from fer_edge.edge_runtime.vocabulary import Precision
 
 DETECTORS = ("yunet", "haar")
@@ -174,7 +174,7 @@ def _why_not(bundle: Bundle, variant: Variant, here: Here, wishes: Wishes) -> tu
         return "not asked for", None
     if wishes.precisions is not None and variant.precision not in wishes.precisions:
         return "not asked for", None
-    if (why := here.why_not(variant.engine)) is not None:
+    if (why := here.why_not(variant.engine) or refused(variant.engine, variant.precision)) is not None:
         return why, None
     if variant.accuracy is None:
         return "its accuracy was never measured", None
