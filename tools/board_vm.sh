@@ -68,7 +68,7 @@ qemu() {  # NAME WORDS...
   ${EXEC:-} qemu-system-aarch64 -cpu cortex-a72 -smp 2 -m "$(cat "$AT/memory")" -display none -no-reboot -monitor none -serial "file:$AT/console" \
     -kernel "$KERNEL/vmlinuz" -initrd "$KERNEL/initrd" -append "console=ttyAMA0 quiet panic=-1" \
     -drive "file=$AT/disk,format=raw,if=none,id=disk" -device virtio-blk-pci,drive=disk \
-    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$(cat "$AT/port")-$ADDRESS:22" -device virtio-net-pci,netdev=net "$@"
+    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$(cat "$AT/port")-$ADDRESS:22" -device virtio-net-pci,netdev=net,romfile= "$@"
 }
 
 up_machine() {
@@ -83,7 +83,7 @@ up_machine() {
     make_disk "$NAME"
   fi
   # qemu's own description of the machine, under a Raspberry Pi's name.
-  qemu "$NAME" -M "virt,dumpdtb=$AT/tree" >/dev/null 2>&1
+  qemu "$NAME" -M "virt,dumpdtb=$AT/tree" >&2
   fdtput -t s "$AT/tree" / model "Raspberry Pi 4 Model B Rev 1.4"
   fdtput -t s "$AT/tree" / compatible raspberrypi,4-model-b brcm,bcm2711
   setsid "$0" run-machine "$NAME" </dev/null >"$AT/log" 2>&1 &
