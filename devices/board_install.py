@@ -80,9 +80,10 @@ def _verify(layout: Layout, folder: Path, step: Step) -> tuple[Payload, dict[str
     try:
         check_fits(payload.release)
         trusted = check_trust(layout, payload)
-        # What is installed already may have been sent as release.json alone.
+        # What is installed already may have been sent as release.json alone; an archive is whole, or was altered.
         installed = layout.is_installed(payload.release.id)
-        found = {} if installed else check_payload(layout, payload)
+        known = installed and folder.is_relative_to(layout.incoming)
+        found = {} if known else check_payload(layout, payload)
     except TamperedError:
         if folder.is_relative_to(layout.incoming):
             shutil.rmtree(folder, ignore_errors=True)
