@@ -1,5 +1,7 @@
 """`fer-edge run`: label the faces of a photo, a clip or a camera."""
 
+import atexit
+import contextlib
 import gc
 import inspect
 import os
@@ -225,7 +227,15 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     # Last words may wait for a reader of stdout who has stopped reading; they are not waited for.
     signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
     signal.setitimer(signal.ITIMER_REAL, _END_WITHIN_S)
+    atexit.register(_disarm)
     raise _Terminated
+
+
+def _disarm() -> None:
+    """All is said. The interpreter goes down without handlers of ours; an alarm would then kill a run that ended well."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _signature() -> inspect.Signature:

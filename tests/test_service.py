@@ -415,6 +415,29 @@ def test_a_reader_who_stalls_does_not_stop_sigterm(clip: Path, tmp_path: Path, s
         os.close(read)
 
 
+def test_an_interpreter_that_goes_down_slowly_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, time\n"
+        "class Slow:\n"
+        "    def __del__(self, sleep=time.sleep):\n"
+        "        sleep(3)\n"
+        "builtins.slow = Slow()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fer_edge", "run", "fake:?faces=1", "--jsonl", "out.jsonl", "--quiet"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out.jsonl").exists() or not (tmp_path / "out.jsonl").stat().st_size:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.1)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+
+
 def test_privacy_mode_shows_no_single_face_anywhere(cli, clip: Path, tmp_path: Path) -> None:
     done = cli("run", f"replay:{clip}?fps=0", "--aggregate", "--csv", "minutes.csv", "--jsonl", "minutes.jsonl")
     assert done.returncode == 0, done.stderr
