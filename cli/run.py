@@ -232,7 +232,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _disarm() -> None:
-    """All is said. The interpreter goes down without handlers of ours; an alarm would then kill a run that ended well."""
+    """All is said. Python goes down without handlers of ours, and an alarm would then kill a run that ended well."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     signal.setitimer(signal.ITIMER_REAL, 0)
