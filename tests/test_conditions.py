@@ -1,10 +1,12 @@
 """Conditions and energy meters on fixture trees that answer as the real machines do, and pinning to cores."""
 
+import json
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from fer_edge.devices.conditions import read_conditions, throttling_began
@@ -370,6 +372,11 @@ def test_a_report_has_the_power_mode_and_a_change_of_it_does_not_hold(tmp_path: 
         "power_mode": "15W", "gpu_clock_mhz": 306.0, "gpu_clock_max_mhz": 624.75, "clocks_pinned": False,
     }  # fmt: skip
     assert conditions_line(same).endswith("; power mode 15W; GPU at 306 MHz")
+    schema = json.loads((Path(__file__).parents[1] / "docs" / "bench.schema.json").read_text())
+    of_conditions = jsonschema.Draft202012Validator({"$ref": "#/$defs/conditions", "$defs": schema["$defs"]})
+    of_conditions.validate(same["conditions"]["after"])
+    with pytest.raises(jsonschema.ValidationError):
+        of_conditions.validate(same["conditions"]["after"] | {"jetson": {"power_mode": 15}})
     changed = watched(orin, replace(orin, power_mode="MAXN"))
     assert changed["invalid_because"] == ["the power mode changed from 15W to MAXN"]
     elsewhere = watched(None, None)
