@@ -70,8 +70,8 @@ def _verify(layout: Layout, environment: Path, payload: Payload, key: bytes) -> 
         files = [folder / name for name in (MANIFEST, SIGNATURE, KEY)]
         for path, content in zip(files, (payload.content, payload.signature, key), strict=True):
             path.write_bytes(content)
-        command = [environment / "bin/python", "-P", "-m", "fer_edge.devices.signing", "verify", *files]
-        done = run(command, timeout_s=_LIMIT_S)
+        python = environment / "bin/python"
+        done = run([python, "-P", "-m", "fer_edge.devices.signing", "verify", *files], timeout_s=_LIMIT_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if done.returncode == _NO_LIBRARY:
