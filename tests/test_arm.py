@@ -150,7 +150,8 @@ def test_faces_are_cut_to_the_same_bits_as_here(checked: dict[str, Any]) -> None
 
 
 @pytest.mark.slow
-def test_openvino_is_right_in_float_and_refused_in_int8(board: Emulated, chain: Any) -> None:
+def test_openvino_is_right_in_float_and_refused_in_int8(lab: Path, chain: Any, tmp_path: Path) -> None:
+    board = Emulated(lab, tool("instructions").CORES["A76"], tmp_path)
     found = board.doctor(small(chain.bundle, board.home / "chain", "openvino/float32", "openvino/int8"))
     assert found["openvino/float32"]["state"] == "ok", found["openvino/float32"]
     assert "; 8 golden vectors come out (" in found["openvino/float32"]["text"]
