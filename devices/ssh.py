@@ -140,6 +140,8 @@ class Ssh:
         for said, hint in _HINTS.items():
             if said in answer.err:
                 raise DeployError(f"cannot reach {self.host}: {hint.format(host=self.host)}")
+        if not answer.err.strip():  # ssh says nothing when what it started there was killed
+            raise DeployError(f"the connection to {self.host} broke, or what ran there was killed; run it again")
         raise DeployError(f"cannot reach {self.host}: {answer.why}")
 
 
