@@ -15,7 +15,7 @@ _System = Annotated[
 ]
 _Camera = Annotated[str | None, typer.Option(help="What the board reads; by default the profile's.")]
 _Config = Annotated[Path | None, typer.Option(help="The run's TOML file; files that it names go along.")]
-_Engine = Annotated[str | None, typer.Option(help="tflite, onnx or openvino; by default the profile's.")]
+_Engine = Annotated[str | None, typer.Option(help="tflite, onnx, openvino or tensorrt; by default the profile's.")]
 _Precision = Annotated[str | None, typer.Option(help="int8 or float32; by default the profile's.")]
 _Sign = Annotated[Path | None, typer.Option(help="Private ed25519 key.")]
 _NewKey = Annotated[Path | None, typer.Option(metavar="FILE", help="Make a key for --sign, and leave.")]

@@ -119,7 +119,8 @@ def _plan(probe: Probe | None, match: Match, machine: str, system: System, wish:
         fix = f"; {against.fix}" if against.fix else ""
         raise DeployError(f"{host} cannot {against.what}: {against.reason}{fix}")
     camera = wish.camera or profile.camera
-    with_system = camera.startswith(("picamera2", "argus"))
+    # These come from the system's own packages: libcamera's Python, JetPack's OpenCV and ONNX Runtime.
+    with_system = camera.startswith(("picamera2", "argus")) or engine == "tensorrt"
     return Plan(
         probe=probe,
         match=match,

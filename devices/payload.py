@@ -17,7 +17,7 @@ from typing import Any
 from fer_edge import __version__
 from fer_edge.devices.errors import DeployError
 from fer_edge.devices.files import replacing_file, replacing_folder, sha256_of
-from fer_edge.devices.wheel_set import WheelOrder, build_wheels, requirements_of
+from fer_edge.devices.wheel_set import ONLY_AS_SOURCE, WheelOrder, build_wheels, requirements_of
 
 SCHEMA = 1
 MANIFEST = "release.json"
@@ -134,9 +134,9 @@ def _collect(order: PayloadOrder, folder: Path, say: Callable[[str], None]) -> l
     folder.mkdir(parents=True)
     wheels = build_wheels(order.wheels, folder / "wheels", say)
     requirements = requirements_of(wheels)
-    if order.online:  # the board has the index; what it has not is this program, and pip where ensurepip is missing
+    if order.online:  # what the index has no wheel of goes along, and pip, where ensurepip may be missing
         for path in wheels:
-            if path.name.split("-")[0] not in ("fer_edge", "pip"):
+            if path.name.split("-")[0] not in ("fer_edge", "pip", *ONLY_AS_SOURCE):
                 path.unlink()
     shutil.copytree(order.bundle, folder / "bundle", ignore=shutil.ignore_patterns(".*", "__pycache__"))
     for name, path in order.carried.items():

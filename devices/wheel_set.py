@@ -18,7 +18,7 @@ PINS = Path(__file__).parent / "edge_pins.txt"
 PINS_NUMPY1 = Path(__file__).parent / "edge_pins_numpy1.txt"
 """For environments that see Bookworm's picamera2, whose compiled parts take no NumPy from 2 on."""
 _MARKER = "wheels.json"
-_ONLY_AS_SOURCE = ("sdnotify",)
+ONLY_AS_SOURCE = ("sdnotify",)
 """Pure Python without a wheel at the index: one is made here, which fits every board."""
 _GLIBC_STEPS = (17, 24, 26, 27, 28, 31, 34, 35, 36, 38, 39, 41)
 
@@ -93,7 +93,7 @@ def _others(order: WheelOrder, ours: Path, say: Callable[[str], None]) -> list[P
 
 def _fetch(order: WheelOrder, ours: Path, folder: Path) -> None:
     pins = order.pins.read_text(encoding="utf-8")
-    for name in _ONLY_AS_SOURCE:
+    for name in ONLY_AS_SOURCE:
         pinned = re.search(rf"^{name}==\S+", pins, re.MULTILINE)
         assert pinned is not None, f"{name} has no pin"
         _pip("wheel", "--no-deps", "--wheel-dir", str(folder), pinned[0])

@@ -15,8 +15,10 @@ from fer_edge.devices.errors import DataError, DeployError
 from fer_edge.devices.fleet import RollOut, roll_out
 from fer_edge.devices.inventory import Host, chosen, read_inventory
 from fer_edge.devices.own_wheel import write_own_wheel
+from fer_edge.devices.payload import PayloadOrder, make_payload
 from fer_edge.devices.wheel_set import PINS, PINS_NUMPY1, WheelOrder, requirements_of
 from fer_edge.edge_runtime.board_config import board_config
+from fer_edge.edge_runtime.bundle import BUNDLED
 from fer_edge.edge_runtime.config import ConfigError, RunConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -266,6 +268,33 @@ def test_a_board_gets_the_versions_that_are_tested_here() -> None:
     assert other.keys() == board.keys()
     assert {name for name in board if board[name] != other[name]} == {"numpy", "opencv-python-headless", "ml-dtypes"}
     assert other["numpy"].startswith("1.")
+
+
+def test_a_board_that_fetches_for_itself_gets_what_no_index_has_as_a_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build_wheels(order: WheelOrder, folder: Path, say: Any) -> list[Path]:
+        folder.mkdir()
+        names = ("fer_edge-0.1.0", "pip-26.3", "sdnotify-0.3.2", "numpy-2.4.6")
+        for name in names:
+            (folder / f"{name}-py3-none-any.whl").write_text(name)
+        return sorted(folder.iterdir())
+
+    monkeypatch.setattr("fer_edge.devices.payload.build_wheels", build_wheels)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    order = PayloadOrder(
+        bundle=BUNDLED, bundle_name="b", bundle_sha256="0", run_toml="", carried={}, profile="pi4",
+        wheels=WheelOrder("aarch64", "3.11", (2, 36), ()), memory_max_bytes=None, camera=None, camera_timeout_s=30,
+        engine="tflite", precision="int8", online=True,
+    )  # fmt: skip
+    made = make_payload(order, print)
+    assert sorted(path.name.split("-")[0] for path in (made.folder / "wheels").iterdir()) == [
+        "fer_edge",
+        "pip",
+        "sdnotify",
+    ]
+    assert made.manifest["requirements"] == ["fer-edge==0.1.0", "numpy==2.4.6", "sdnotify==0.3.2"]
+    assert make_payload(order, print).id == made.id
 
 
 def test_a_configuration_for_another_board(tmp_path: Path) -> None:
