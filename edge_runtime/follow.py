@@ -178,7 +178,7 @@ class FaceFollower:
             return None
         self.looks += 1
         near, scale = self._near[pixels], region.shape[0] / pixels
-        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR_EXACT  # the same on aarch64
+        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR_EXACT  # area: a few pixels differ by one on aarch64
         cv2.resize(region, (pixels, pixels), dst=near, interpolation=method)
         left, top = (x0 + x1 - region.shape[0]) // 2, (y0 + y1 - region.shape[0]) // 2
         faces = [_scaled(f, scale, left, top) for f in self._detector.find(near, FACE_PIXELS // 2)]
