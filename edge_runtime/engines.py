@@ -103,7 +103,7 @@ def judge_of(engine: str) -> str:
 def refused(engine: str, precision: Precision | str) -> str | None:
     """Why an engine is not offered in a precision on this processor; None where it is."""
     if platform.machine() in _ARM and (engine, precision) == ("openvino", Precision.INT8):
-        return "OpenVINO on ARM computes its convolutions in float32, and versions before 2026.3 give wrong labels"
+        return "OpenVINO on ARM computes its convolutions in float32, and versions up to 2026.2 give wrong labels"
     return None
 
 
