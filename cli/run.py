@@ -200,10 +200,11 @@ def _announce(runner: "Runner", urls: list[str]) -> None:
 def _leave_what_hangs(code: int, last_words: str | None = None) -> None:
     """Leave now where a thread sits in a driver or a write that does not come back: it cannot be ended, and the
     interpreter would go down under it."""
-    from fer_edge.devices.fresh import CAPTURE_THREAD
-
+    # Not imported: a run that is stopped while it still loads has no such thread, and NumPy loads only once.
+    fresh = sys.modules.get("fer_edge.devices.fresh")
+    capture = getattr(fresh, "CAPTURE_THREAD", None)
     names = [thread.name for thread in threading.enumerate()]
-    if not any(name == CAPTURE_THREAD or name.startswith("sink-") for name in names):
+    if not any(name == capture or name.startswith("sink-") for name in names):
         return
     if last_words:
         _say(last_words)
