@@ -222,10 +222,13 @@ def test_killed_at_random_moments(lab: Lab, board: str, first: str, tmp_path: Pa
             lab.words(board, *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True, cwd=lab.home, env=lab.env(),
         )  # fmt: skip
-        time.sleep(chance.uniform(2, 90))
         if side == "workstation":
+            time.sleep(chance.uniform(2, 180))
             os.killpg(process.pid, signal.SIGKILL)
         else:
+            assert process.stdout is not None
+            assert any("recover" in line for line in process.stdout), "the agent never began"
+            time.sleep(chance.uniform(0, 120))
             lab.there(board, "sudo pkill -KILL -f '[b]oard.pyz install'")
         said, _ = process.communicate(timeout=3600)
         assert lab.whole(board) is not None, said
