@@ -27,8 +27,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(7200)]
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "board_lab.sh"
 ADDRESS, PORT = "10.77.0.1", 8471
-CAMERA = ("--camera", f"http://{ADDRESS}:{PORT}/stream.mjpg", "--bench-s", "1")
-RELEASE_DIES_AT = 10
+SLOW = ("--config", "board.toml", "--bench-s", "1")
+CAMERA = ("--camera", f"http://{ADDRESS}:{PORT}/stream.mjpg", *SLOW)
+BOARD_TOML = "camera_timeout_s = 300\nthreads = 1\n"
+"""An emulated board takes long to its first frame, and systemd waits twice the camera's time for it."""
+KILLS = 10
 """So often a deployment is killed, at moments drawn by chance."""
 Done = subprocess.CompletedProcess[str]
 
@@ -111,7 +114,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
         pytest.skip("the board lab needs root on Debian")
     tool("build")
-    return Lab(tmp_path_factory.mktemp("workstation"))
+    home = tmp_path_factory.mktemp("workstation")
+    (home / "board.toml").write_text(BOARD_TOML)
+    return Lab(home)
 
 
 @pytest.fixture(scope="module")
@@ -214,9 +219,9 @@ def test_a_reboot(lab: Lab, board: str, first: str) -> None:
 
 @pytest.mark.parametrize("side", ["workstation", "agent"])
 def test_killed_at_random_moments(lab: Lab, board: str, first: str, tmp_path: Path, side: str) -> None:
-    """Half of RELEASE_DIES_AT each. Old or new, the board has one whole release then, and the next try ends well."""
+    """Half of KILLS each. Old or new, the board has one whole release then, and the next try ends well."""
     chance = random.Random(side)
-    for time_no in range(RELEASE_DIES_AT // 2):
+    for time_no in range(KILLS // 2):
         words = (*CAMERA, "--bundle", bundle(tmp_path / f"b{time_no}", f"{side}-{time_no}"))
         process = subprocess.Popen(
             lab.words(board, *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -291,7 +296,7 @@ def test_three_boards_one_of_them_broken(lab: Lab, board: str, first: str, tmp_p
         inventory = tmp_path / "hosts.toml"
         rows = "".join(f'[[host]]\nssh = "{name}"\n' for name in (board, others[1], others[0]))
         inventory.write_text(f'[defaults]\ncamera = "{CAMERA[1]}"\n{rows}')
-        done = lab.deploy("--inventory", inventory, "--bench-s", "1", "--max-failures", "2", "--parallel", "1")
+        done = lab.deploy("--inventory", inventory, *SLOW, "--max-failures", "2", "--parallel", "1")
         assert done.returncode == 1
         states = {words[0]: words[1] for line in done.stdout.splitlines() if len(words := line.split()) > 1}
         assert {name: states[name] for name in (board, *others)} == {board: "ok", others[0]: "ok", others[1]: "failed"}
