@@ -59,12 +59,14 @@ def token_for(host: str, token_file: Path | None) -> str | None:
         )
     try:
         with token_file.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            found = os.fstat(file.fileno())
             token = file.readline(4096).strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise OutputError(f"cannot read the token file {token_file}: {reason}") from None
-    if mode & 0o077:
+    # root may let one group read it, as deploy does for the service's user; a user's own groups have others in them.
+    open_to = found.st_mode & 0o077
+    if open_to and not (open_to == 0o040 and found.st_uid == 0 and os.geteuid() != 0):
         raise OutputError(f"others may read the token file {token_file}; run: chmod 600 {token_file}")
     if len(token) < _MIN_TOKEN:
         raise OutputError(

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,8 @@ TOOL = ROOT / "tools" / "board_lab.sh"
 ADDRESS, PORT = "10.77.0.1", 8471
 SLOW = ("--config", "board.toml", "--bench-s", "1")
 CAMERA = ("--camera", f"http://{ADDRESS}:{PORT}/stream.mjpg", *SLOW)
-BOARD_TOML = "camera_timeout_s = 300\nthreads = 1\n"
+BOARD_TOML = 'camera_timeout_s = 300\nthreads = 1\nweb = "0.0.0.0:8080"\nweb_token_file = "token"\n'
+TOKEN = "0123456789abcdef0123456789abcdef"
 """An emulated board takes long to its first frame, and systemd waits twice the camera's time for it."""
 KILLS = 10
 """So often a deployment is killed, at moments drawn by chance."""
@@ -116,6 +119,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     tool("build")
     home = tmp_path_factory.mktemp("workstation")
     (home / "board.toml").write_text(BOARD_TOML)
+    (home / "token").write_text(TOKEN + "\n")
     return Lab(home)
 
 
@@ -176,6 +180,16 @@ def test_a_deployed_board_labels_frames(lab: Lab, board: str, first: str) -> Non
     logs = lab.deploy(board, "--logs")
     assert logs.returncode == 0, logs.stderr
     assert "fer-edge" in logs.stdout
+
+
+def test_the_live_page_is_there_for_who_has_the_token(lab: Lab, board: str, first: str) -> None:
+    """Its token lies where the service's user alone reads it."""
+    address = lab.there(board, "hostname -I").split()[0]
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"http://{address}:8080/v1/status", timeout=60)
+    asked = urllib.request.Request(f"http://{address}:8080/v1/status", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        assert json.load(answer)["state"] == "live"
 
 
 def test_the_service_comes_back_when_it_is_killed(lab: Lab, board: str, first: str) -> None:

@@ -2,9 +2,14 @@
 
 import http.client
 import json
+import os
 import re
+import shutil
 import socket
 import struct
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -757,3 +762,27 @@ def test_the_list_of_routes_is_made_from_the_schema(camera: Camera, looks: Looks
     looks.until('document.querySelectorAll("#routes section").length >= 7')
     assert "POST /v1/predict" in looks.text("#routes")
     assert (looks.errors, looks.hosts) == ([], {"127.0.0.1"})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to a group that it is not in")
+def test_root_may_let_the_service_s_group_read_the_token(tmp_path: Path) -> None:
+    """As deploy does: the file is root's, the group the service's own. Anybody else's group has others in it."""
+    home = Path(tempfile.mkdtemp())  # tmp_path is closed to other users
+    try:
+        home.chmod(0o755)
+        token = home / "token"
+        token.write_text("0123456789abcdef0123456789abcdef\n")
+        token.chmod(0o640)
+        script = (
+            "import os, sys; from pathlib import Path; from fer_edge.edge_runtime.web_server import token_for;"
+            "os.setgroups([]); os.setegid(65534); os.seteuid(65534); print(token_for('0.0.0.0', Path(sys.argv[1])))"
+        )
+        for owner, works in ((0, True), (65533, False)):
+            os.chown(token, owner, 65534)
+            done = subprocess.run(
+                [sys.executable, "-P", "-c", script, token], capture_output=True, text=True, check=False
+            )
+            assert (done.stdout.strip() == "0123456789abcdef0123456789abcdef") is works
+            assert ("others may read" in done.stderr) is not works
+    finally:
+        shutil.rmtree(home)
