@@ -99,7 +99,7 @@ def test_the_engine_asked_for_is_the_one_that_runs(cli, engine: str) -> None:
         (("{empty}",), "holds no images"),
         (("{text}",), "is not a readable image"),
         (("{cut}",), "is not a readable video"),
-        (("{photo}", "--engine", "tensorrt"), "unknown engine 'tensorrt'"),
+        (("{photo}", "--engine", "ncnn"), "unknown engine 'ncnn'"),
         (("{photo}", "--precision", "int4"), "unknown precision 'int4'"),
         (("{photo}", "--engine", "openvino"), "has no openvino/int8; it has"),
         (("{photo}", "--engine", "tflite", "--precision", "float16"), "has no tflite/float16"),
