@@ -61,7 +61,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Logits]]:
         return SimpleNamespace(infer=infer, close=lambda: closed.append(name))
 
     monkeypatch.setattr(comparing, "start", start)
-    monkeypatch.setattr(comparing, "is_installed", lambda engine: engine != "openvino")
+    monkeypatch.setattr(comparing, "runs_here", lambda engine, precision: engine != "openvino")
     yield table
     assert sorted(closed) == sorted(opened)
 

@@ -119,7 +119,8 @@ def test_the_commands_make_the_recipe_again(tool: ModuleType) -> None:
     for values in ({"epochs": 2}, {"epochs": 2, "erase": 0.2, "dropout": 0.4}, {"mixup": 0.2, "class_weights": False}):
         recipe = recipe_for("unet-se", **values)
         named, changed = tool.asked(recipe)
-        assert _recipe("unet-se", named, {}, [f"{k}={tool._text(v)}" for k, v in changed.items()]) == recipe
+        words = [f"{k}={tool._text(v)}" for k, v in changed.items()]
+        assert _recipe("unet-se", named, {}, words, None) == recipe
 
 
 def test_short_runs_show_their_losses_and_notes_their_reasons(tool: ModuleType, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ TRAIN = '[train]\nmodels = ["mlp"]\n'
         (f"{TRAIN}[quantize]\npercentile = 99.9\n", '[quantize] percentile goes with ranges = "percentile"'),
         (f"{TRAIN}[quantize]\nranges = 'percentile'\npercentile = 20\n", "[quantize] percentile 20 is not over 50"),
         (f"{TRAIN}[quantize]\nper_tensor = 'yes'\n", "[quantize] per_tensor is 'yes'; expected true or false"),
-        (f"{TRAIN}[quantize]\nto = ['tensorrt']\n", "[quantize] unknown engine 'tensorrt'"),
+        (f"{TRAIN}[quantize]\nto = ['ncnn']\n", "[quantize] unknown engine 'ncnn'"),
         (f"{TRAIN}[quantize]\ntarget = 'mips'\n", "[quantize] unknown target 'mips'"),
         (f"{TRAIN}[quantize]\nsplit = 'train'\n", "[quantize] split 'train' is unknown"),
         (f"{TRAIN}[quantize]\nmethod = 'mse'\n", "[quantize] has an unknown key 'method'"),

@@ -39,8 +39,9 @@ class RecipeJson:
             _check(field, getattr(self, field.name))
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary that `from_json` takes back."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload]
+        """A dictionary that `from_json` takes back, with the types that it has after a file."""
+        values = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
