@@ -78,8 +78,8 @@ def limits_memory() -> bool:
 
 
 def is_up(unit: str = UNIT) -> bool:
-    """Whether the service runs, or is about to."""
-    return show(unit).get("ActiveState") in UP
+    """Whether the service runs, or is about to; one that has just ended is restarted by systemd."""
+    return show(unit).get("ActiveState") in (*UP, "deactivating")
 
 
 def describe(unit: str = UNIT) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`fer-edge deploy` to boards of tools/board_lab.sh: aarch64, systemd as process 1, 512 MB, a network camera.
 
-`pytest -m lab`: needs root on Debian and takes an hour, since every program of a board is emulated. In the order of the
+`pytest -m lab`: needs root on Debian and takes hours, since every program of a board is emulated. In the order of the
 file: each test goes on with the board as the one before left it.
 """
 
