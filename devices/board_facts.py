@@ -118,7 +118,7 @@ def facts_from_files(texts: Mapping[str, str], **asked: Any) -> BoardFacts:
     Raises:
         DataError: one of `asked` is of another type than expected.
     """
-    cpu, system = _cpu(texts.get("proc/cpuinfo", "")), _os_release(texts.get("etc/os-release", ""))
+    cpu, system = _cpu(texts.get("proc/cpuinfo", "")), os_release(texts.get("etc/os-release", ""))
     return facts_from_dict(
         {
             "model": _words(texts.get(f"{TREE}/model", ""), first=True) or cpu.pop("Model", None),
@@ -201,7 +201,8 @@ def _memory(text: str) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def _os_release(text: str) -> dict[str, str]:
+def os_release(text: str) -> dict[str, str]:
+    """Keys and values of /etc/os-release."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from fer_edge.devices.board_facts import os_release
 from fer_edge.devices.errors import DeployError
 from fer_edge.devices.ssh import Ssh
 
@@ -135,7 +136,7 @@ def read_probe(host: str, raw: dict[str, str], now_s: float) -> Probe:
         python=python.get("version"),
         python_bits=python.get("bits"),
         glibc=(int(glibc[1]), int(glibc[2])) if glibc else None,
-        os=_os_release(raw.get("os", "")),
+        os=os_release(raw.get("os", "")),
         root=raw.get("uid", "").strip() == "0",
         sudo=raw.get("sudo", "").strip() == "yes",
         systemd=int(systemd[1]) if systemd else None,
@@ -156,8 +157,3 @@ def _json(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _os_release(text: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
