@@ -95,6 +95,8 @@ def make_payload(order: PayloadOrder, say: Callable[[str], None]) -> Payload:
         DeployError: the packages cannot be fetched, or the key cannot sign.
         OutputError: the cache cannot be written.
     """
+    if order.key is not None:
+        _check_key(order.key)
     home = payloads_folder()
     home.mkdir(parents=True, exist_ok=True)
     work = home / f".work.{os.getpid()}.{id(order):x}"
@@ -188,12 +190,19 @@ def _sign(folder: Path, key: Path | None) -> None:
         return
     from fer_edge.devices.signing import public_pem, sign
 
-    if not key.is_file():
-        raise DeployError(f"{key} does not exist; make a key: fer-edge package --new-key {key}")
     signature = sign((folder / MANIFEST).read_bytes(), key)
     for name, text in ((SIGNATURE, signature), (PUBLIC_KEY, public_pem(key))):
         with replacing_file(folder / name) as temporary:
             temporary.write_text(text, encoding="ascii")
+
+
+def _check_key(key: Path) -> None:
+    """See that a key can sign, before minutes are spent on what it is to sign."""
+    from fer_edge.devices.signing import public_pem
+
+    if not key.is_file():
+        raise DeployError(f"{key} does not exist; make a key: fer-edge package --new-key {key}")
+    public_pem(key)
 
 
 def _link(source: str, target: str) -> None:

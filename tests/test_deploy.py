@@ -297,6 +297,7 @@ def test_bench_brings_its_report_home(deploy: Deploy, first: dict[str, Any], tmp
         (("board", "--bundle", "nowhere"), 1, "nowhere does not exist"),
         (("board", "--engine", "openvino", "--precision", "float32", *CAMERA), 1, "has no openvino/float32"),
         (("board", "--config", "nowhere.toml"), 1, "cannot read nowhere.toml"),
+        (("board", "--sign", "nowhere.pem", *CAMERA), 1, "nowhere.pem does not exist; make a key"),
         (("board", "--inventory", "x.toml"), 2, "give one HOST, or --inventory FILE"),
     ],
 )
