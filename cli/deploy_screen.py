@@ -61,6 +61,8 @@ def print_plan(plan: "Plan", bundle: str, where: str) -> None:
         print(f"{name:<{_WIDTH}}{text}")
     for note in plan.notes:
         print(f"{'note':<{_WIDTH}}{note}")
+    for each in match.cannot:
+        print(f"{'cannot':<{_WIDTH}}{each.what}: {each.reason}")
 
 
 def print_status(host: str, status: dict[str, Any]) -> None:

@@ -136,7 +136,7 @@ def _plan(probe: Probe | None, match: Match, machine: str, system: System, wish:
             numpy1=with_system and system.numpy1,
         ),
         system_site_packages=with_system,
-        notes=tuple(_notes(probe, match, camera)) if probe else (),
+        notes=tuple(_notes(probe, camera)) if probe else (),
     )
 
 
@@ -168,8 +168,8 @@ def _refuse(probe: Probe, match: Match) -> None:
         )
 
 
-def _notes(probe: Probe, match: Match, camera: str) -> list[str]:
-    notes = [f"it cannot {each.what}: {each.reason}" for each in match.cannot]
+def _notes(probe: Probe, camera: str) -> list[str]:
+    notes = []
     if probe.systemd is None:
         notes.append("systemd does not run there: the release is installed, and nothing starts it")
     off = probe.clock_off_s
