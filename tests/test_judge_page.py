@@ -58,7 +58,7 @@ def made(data: Dataset) -> Report:
     bundle = Bundle(Path("b"), "tiny", 0.03, tuple(map(variant, names)), {"training_run": None}, "f" * 64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparing, "start", start)
-        patch.setattr(comparing, "is_installed", lambda _: True)
+        patch.setattr(comparing, "runs_here", lambda *_: True)
         report = compare_bundle(data, bundle, Plan(), lambda _: None)
     report |= {"made_at": "2026-11-21T12:00:00Z", "command": ["fer-edge", "compare", "b"]}
     assert report["variants"]["tflite/int8"]["flips_right_to_wrong"] > 3

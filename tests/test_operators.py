@@ -158,8 +158,8 @@ def test_an_engine_that_is_not_installed_is_one_sentence(monkeypatch: pytest.Mon
     monkeypatch.setattr(engines, "find_spec", lambda _: None)
     with pytest.raises(EngineError, match="openvino is not installed; run: pip install"):
         list_operators("openvino", Path("int8.xml"), INT8)
-    with pytest.raises(EngineError, match="unknown engine 'tensorrt'"):
-        profile_operators("tensorrt", Path("int8.onnx"), INT8, 1)
+    with pytest.raises(EngineError, match="unknown engine 'ncnn'"):
+        profile_operators("ncnn", Path("int8.onnx"), INT8, 1)
 
 
 @pytest.mark.parametrize(

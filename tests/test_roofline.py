@@ -120,8 +120,8 @@ def test_a_small_board_is_not_filled_with_weights(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_engine_that_is_not_there_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EngineError, match="unknown engine 'tensorrt'"):
-        measure_peaks([("tensorrt", INT8, 1)])
+    with pytest.raises(EngineError, match="unknown engine 'ncnn'"):
+        measure_peaks([("ncnn", INT8, 1)])
     monkeypatch.setattr(engines, "find_spec", lambda _: None)
     with pytest.raises(EngineError, match="onnxruntime is not installed; run: pip install"):
         measure_peaks([("onnx", INT8, 1)])

@@ -448,7 +448,7 @@ def test_what_is_under_the_floor_or_was_never_judged_is_left_out() -> None:
         (Wishes(min_accuracy=0.9), "nothing to choose from: tflite/float32: accuracy 0.6732 is under the floor of 0.9"),
         (Wishes(engines=["openvino"]), "bundle 'cnn-edge' has no variant for openvino; it has onnx, tflite"),
         (Wishes(engines=["onnx"], precisions=["float16"]), "nothing to choose from: .*onnx/int8: not asked for"),
-        (Wishes(engines=["tensorrt"]), "tune knows no engine 'tensorrt'; choose among tflite, onnx, openvino"),
+        (Wishes(engines=["ncnn"]), "tune knows no engine 'ncnn'; choose among tflite, onnx, openvino"),
         (Wishes(precisions=["int4"]), "tune knows no precision 'int4'"),
         (Wishes(detectors=["none"]), "tune knows no detector 'none'; choose among yunet, haar"),
         (Wishes(threads=[0]), "threads are 0; expected numbers from 1"),
