@@ -984,7 +984,7 @@ def test_devices_prints_80_columns(nodes: Path, stub: Stub, capsys: pytest.Captu
 def test_devices_as_json_is_json_alone(nodes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     devices(as_json=True)
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"board", "cameras"}
+    assert set(told) == {"board", "profile", "cameras"}
     assert set(told["board"]) >= {"board", "cpu", "int8_features", "memory_bytes", "temp_c", "governor"}
     webcam = next(camera for camera in told["cameras"] if camera["name"] == "HD Webcam")
     assert webcam["formats"][0] == {"fourcc": "YUYV", "size": [640, 480], "fps": [30.0, 15.0]}

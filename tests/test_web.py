@@ -621,7 +621,7 @@ MOVING = """() => {
   canvas.getContext("2d").drawImage(document.getElementById("stream"), 0, 0, 64, 64);
   return canvas.toDataURL();
 }"""
-LIVE = 'document.getElementById("stream").naturalWidth > 0 && document.querySelectorAll(".face").length === 2'
+LIVE = 'document.getElementById("stream")?.naturalWidth > 0 && document.querySelectorAll(".face").length === 2'
 
 
 def test_the_page_is_alive(camera: Camera, looks: Looks) -> None:
