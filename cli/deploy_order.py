@@ -82,7 +82,6 @@ class Order:
             engine=None if engine == "auto" else engine,
             precision=given.get("precision"),
             threads=given.get("threads"),
-            online=self.online,
             signed=self.sign is not None,
         )
 
