@@ -51,12 +51,12 @@ def network() -> Model:
     utils.set_random_seed(3)
     pixels = Input((48, 48, 1), name="pixels")
     x = layers.Rescaling(1 / 255)(pixels)
-    x = layers.MaxPooling2D()(block(x, layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)))
-    x = block(x, layers.DepthwiseConv2D(3, padding="same", use_bias=False))
-    x = block(x, layers.Conv2D(12, 1, use_bias=False))
+    x = layers.MaxPooling2D()(block(x, layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="stem")))
+    x = block(x, layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="spatial"))
+    x = block(x, layers.Conv2D(12, 1, use_bias=False, name="pointwise"))
     y = layers.BatchNormalization()(layers.Conv2D(12, 3, padding="same", use_bias=False)(x))
     x = layers.GlobalAveragePooling2D()(layers.ReLU()(layers.Add()([x, y])))
-    x = layers.Dense(16, activation="relu")(x)
+    x = layers.Dense(16, activation="relu", name="hidden")(x)
     model = Model(pixels, layers.Dense(7, name="logits")(x))
     rng = np.random.default_rng(0)
     for weight in model.weights:
@@ -279,7 +279,7 @@ def test_equalization_leaves_the_function_and_evens_the_channels(model: FrozenMo
     np.testing.assert_allclose(after.predict(FACES[..., None], verbose=0), model.logits(FACES), atol=1e-4)
     pairs = [(pair.first.name, pair.second.name) for pair in pairs_of(before)]
     # The fork and the addition end what could go on from there.
-    assert pairs == [("conv2d", "depthwise_conv2d"), ("depthwise_conv2d", "conv2d_1"), ("dense", "logits")]
+    assert pairs == [("stem", "spatial"), ("spatial", "pointwise"), ("hidden", "logits")]
     for pair in pairs_of(after):
         assert equalizing._equalize(pair) == pytest.approx(1, abs=0.01)  # both sides reach alike: nothing is left to do
 
