@@ -169,8 +169,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def locked(layout: Layout) -> Iterator[None]:
+def locked(layout: Layout, *, wait: bool = False) -> Iterator[None]:
     """Hold the board's lock; the kernel lets it go when the process ends, however it ends.
+
+    Args:
+        layout: of the board.
+        wait: for whoever holds it, instead of an error.
 
     Raises:
         BoardError: another operation is under way.
@@ -179,7 +183,7 @@ def locked(layout: Layout) -> Iterator[None]:
     path = layout.root / "lock"
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 raise BlockingIOError  # it was removed with everything else, between our two calls
         except BlockingIOError as error:

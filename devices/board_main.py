@@ -1,6 +1,6 @@
 """The agent's command line: one operation on this board, told in lines of JSON.
 
-    python3 board.pyz [--root DIR] missing|install|recover|rollback|status|remove|bench|selftest
+    python3 board.pyz [--root DIR] missing|install|recover|guard|rollback|status|remove|bench|selftest
 
 The last line is {"event": "result", "ok": …}; the exit code is 0 or 1.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_edge.devices import board_operations as operations
+from fer_edge.devices.board_guard import guard, guarded
 from fer_edge.devices.board_install import install
 from fer_edge.devices.board_layout import ROOT, SERVICE, STATE, Layout, locked
 from fer_edge.devices.board_payload import missing
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path)
     command.add_argument("--settle-s", type=float, default=SETTLE_S, help="how long the service is watched")
     commands.add_parser("recover", help="finish or undo what was cut off")
+    commands.add_parser("guard", help="recover as soon as the operation under way has ended")
     command = commands.add_parser("rollback", help="back to the release before, or to ID")
     command.add_argument("id", nargs="?")
     command.add_argument("--settle-s", type=float, default=SETTLE_S, help="how long the service is watched")
@@ -87,7 +89,7 @@ def _missing(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[st
 
 
 def _install(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[str, Any]:
-    with locked(layout):
+    with locked(layout), guarded(layout):
         return install(layout, given.folder.resolve(), say, given.settle_s)
 
 
@@ -96,8 +98,13 @@ def _recover(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[st
         return operations.recover(layout, say)
 
 
+def _guard(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[str, Any]:
+    guard(layout, say)
+    return {"current": layout.current_id()}
+
+
 def _rollback(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[str, Any]:
-    with locked(layout):
+    with locked(layout), guarded(layout):
         return operations.rollback(layout, given.id, say, given.settle_s)
 
 
@@ -112,7 +119,7 @@ def _bench(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[str,
 
 
 def _selftest(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[str, Any]:
-    with locked(layout):
+    with locked(layout), guarded(layout):
         return operations.selftest(layout, say)
 
 
@@ -124,6 +131,7 @@ _COMMANDS: dict[str, Work] = {
     "missing": _missing,
     "install": _install,
     "recover": _recover,
+    "guard": _guard,
     "rollback": _rollback,
     "status": _status,
     "remove": _remove,

@@ -33,6 +33,7 @@ import pytest
 
 import fer_edge.devices
 from fer_edge.devices.board_zipapp import write_agent
+from fer_edge.devices.machine import read_text
 from fer_edge.devices.signing import create_key, public_pem, sign
 
 DEVICES = Path(fer_edge.devices.__path__[0])
@@ -76,8 +77,19 @@ if command == "bench":
         {"id": "tflite/int8", "latency": {"p50": {"ms": 1.5}}}]}))
 '''
 
+SYSTEMD_RUN = """
+import json, subprocess, sys
+from pathlib import Path
+FOLDER, words = Path({folder!r}), sys.argv[1:]
+if json.loads((FOLDER / "state.json").read_text())["guards"]:
+    unit = next(word for word in words if word.startswith("--unit=")).removeprefix("--unit=")
+    nothing = subprocess.DEVNULL
+    guard = subprocess.Popen(words[4:], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+    (FOLDER / unit).write_text(str(guard.pid))
+"""
+
 SYSTEMCTL = """
-import json, sys, re, time
+import json, os, signal, sys, re, time
 from pathlib import Path
 FOLDER, UNITS = Path({folder!r}), Path({units!r})
 words = sys.argv[1:]
@@ -114,6 +126,9 @@ elif verb == "disable":
     if "--now" in words and unit == "fer-edge.service":
         state["active"], state["runs"] = "inactive", None
     save()
+elif verb == "stop" and "-guard-" in unit:
+    if (FOLDER / unit).exists():
+        os.kill(int((FOLDER / unit).read_text()), signal.SIGTERM)
 elif verb == "stop":
     state["active"], state["runs"] = "inactive", None
     save()
@@ -262,9 +277,10 @@ class Board:
         self.stub = folder / "stub"
         self.units.mkdir(parents=True)
         self.stub.mkdir()
-        self.systemd(system="running", active="inactive", enabled=[], runs=None)
+        self.systemd(system="running", active="inactive", enabled=[], runs=None, guards=False)
         text = SYSTEMCTL.format(folder=str(self.stub), units=str(self.units))
         self._program("systemctl", text)
+        self._program("systemd-run", SYSTEMD_RUN.format(folder=str(self.stub)))
         self._program("journalctl", "print('fer-edge: these were its last words')")
         self.agent = folder / "sent.pyz"
         write_agent(self.agent)
@@ -361,6 +377,14 @@ def until(process: subprocess.Popen[str], *, step: str, state: str) -> list[dict
         if (seen[-1].get("step"), seen[-1].get("state")) == (step, state):
             return seen
     raise AssertionError(f"it ended before {step} {state}: {seen}")
+
+
+def wait_for(seen: Callable[[], bool], what: str) -> None:
+    """Until it is so; fails after a minute."""
+    deadline = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
 
 
 def test_first_install_then_nothing_to_do_then_a_second_release(board: Board, payloads: Payloads) -> None:
@@ -495,6 +519,50 @@ def test_killed_in_any_step_the_board_comes_back_whole(board: Board, payloads: P
     assert done["ok"], done
     assert (board.bundle(), board.systemd()["runs"]) == ("second", identity(second))
     board.is_clean()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, though nobody may have asked how."""
+    text = read_text(Path(f"/proc/{pid}/stat"))
+    return text is None or text.rpartition(")")[2].split()[0] == "Z"
+
+
+def guards(board: Board) -> list[int]:
+    """The processes that watched over an operation."""
+    return [int(path.read_text()) for path in board.stub.glob("fer-edge-guard-*.service")]
+
+
+def test_an_agent_that_is_killed_leaves_no_service_down(board: Board, payloads: Payloads) -> None:
+    """The self-test stops the service for its camera; nobody comes, and the service is back all the same."""
+    first, second = payloads.make("first"), payloads.make("second", sleep_s={"run": 60})
+    board.systemd(guards=True)
+    board.do("install", first)
+    assert guards(board) == []  # there was no agent yet, and no service that could be left down
+    process = board.start("install", board.send(second))
+    until(process, step="selftest", state="begin")
+    wait_for(lambda: board.systemd()["active"] == "inactive", "the service to be stopped")
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not (board.root / "journal.json").exists(), "the guard to put it right")
+    wait_for(lambda: board.systemd()["active"] == "active", "the service to be back")
+    assert (board.current(), board.systemd()["runs"]) == (identity(first), identity(first))
+    wait_for(lambda: all(map(gone, guards(board))), "the guard to end")
+    board.is_clean()
+
+
+def test_an_operation_that_ends_dismisses_its_guard(board: Board, payloads: Payloads) -> None:
+    board.do("install", payloads.make("first"))
+    board.systemd(guards=True)
+    for words, ok in (
+        (("install", payloads.make("second")), True),
+        (("install", payloads.make("bad", golden="bad")), False),
+        (("rollback",), True),
+        (("selftest",), True),
+    ):
+        assert board.do(*words)["ok"] is ok
+    watched = guards(board)
+    assert len(watched) == 4
+    wait_for(lambda: all(map(gone, watched)), "the guards to end")
 
 
 POWER_CUT = """
