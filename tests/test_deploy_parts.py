@@ -201,7 +201,13 @@ def test_a_pi_with_picamera2_gets_packages_that_go_with_numpy_1() -> None:
         ("pi4", {"python": '{"version": "3.14.0", "bits": 64, "libc": "2.42"}'}, {}, "has Python 3.14.0"),
         ("pi4", {"python": '{"version": "3.11.2", "bits": 32, "libc": "2.36"}'}, {}, "32-bit userland"),
         ("pi4", {"sudo": ""}, {}, "sudo asks for a password"),
-        ("pi4", {"disk": "F\n/dev/root 1 1 1000 1% /"}, {}, "has 0 MB free for /opt"),
+        (
+            "pi4",
+            {"disk": "F\n/dev/root 1 1 1000 1% /"},
+            {},
+            "has 0 MB free for /opt, and another release needs about 50",
+        ),
+        ("pi4", {"disk": "F\n/dev/root 1 1 200000 1% /", "current": ""}, {}, "and a first release needs about 500 MB"),
         ("pi4", {}, {"engine": "openvino"}, "cannot run int8 in OpenVINO on ARM"),
         ("zero2w", {}, {"engine": "openvino", "precision": "float32"}, "cannot run OpenVINO"),
     ],
@@ -211,6 +217,10 @@ def test_what_cannot_be_is_said_before_anything_is_sent(
 ) -> None:
     with pytest.raises(DeployError, match=re.escape(says)):
         plan(probed(board, **changed), Wish(**wish))
+
+
+def test_a_next_release_needs_less_room_than_a_first() -> None:
+    assert plan(probed(disk="F\n/dev/root 1 1 200000 1% /"), Wish()).probe is not None
 
 
 def test_what_is_odd_is_noted() -> None:
