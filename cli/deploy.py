@@ -87,7 +87,7 @@ def deploy(
     words = {
         "--rollback": lambda board, *_: board.ask("rollback"),
         "--status": lambda board, *_: board.ask("status"),
-        "--remove": lambda board, *_: board.ask("remove", *(["--purge"] if purge else [])),
+        "--remove": lambda board, *_: board.remove(purge=purge),
         "--bench": lambda board, *_: board.ask("bench", "--seconds", f"{bench_s:g}"),
     }
     if logs:
@@ -201,7 +201,7 @@ def _show(what: str, host: str, result: dict[str, Any], out: Path | None, *, as_
     elif what == "--rollback":
         print(f"{host} runs {result.get('id')}")
     elif what == "--remove":
-        kept = result.get("kept")
+        kept = result.get("state")
         print(f"{host}: removed" + (f"; {kept} is kept (--purge removes it, too)" if kept else ""))
     elif what == "deploy" and result.get("id"):
         print(f"{host} runs {result['id']}; look at it: fer-edge deploy {host} --status, or --logs --follow")

@@ -3,17 +3,21 @@
 import json
 import shlex
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_edge.devices.board_layout import STATE
+from fer_edge.devices.board_zipapp import write_agent
 from fer_edge.devices.deploy_probe import HOME, Probe
 from fer_edge.devices.errors import DeployError
 from fer_edge.devices.payload import AGENT, MANIFEST, Payload
 from fer_edge.devices.ssh import Ssh
 
 _CHUNK = 1 << 20
+_AGENT = f"{HOME}/{AGENT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,14 @@ class Board:
             DeployError: the connection broke, or a step failed: then the old release runs on.
         """
         incoming = f"{HOME}/incoming/{payload.id}"
-        self._send(payload, incoming, [AGENT, *payload.head()])
+        self._send(payload.folder, incoming, [AGENT, *payload.head()])
         agent = f"{incoming}/{AGENT}"
         asked = self._ask(agent, ["missing"], stdin=(payload.folder / MANIFEST).read_bytes())
         if asked.get("installed") and not force:
             self._say(Step("send", "ok", "the release is there already"))
         else:
             missing = [name for name in asked["missing"] if name != AGENT]
-            self._send(payload, incoming, missing, told=True)
+            self._send(payload.folder, incoming, missing, told=True)
         return self._ask(agent, ["install", incoming])
 
     def ask(self, *words: str) -> dict[str, Any]:
@@ -64,10 +68,26 @@ class Board:
         Raises:
             DeployError: nothing is deployed there, or what was asked for failed.
         """
-        agent = f"{HOME}/{AGENT}"
-        if self._ssh.run(["test", "-e", agent]).code:
+        if not self._has(_AGENT):
             raise DeployError(f"nothing is deployed on {self._ssh.host}; run: fer-edge deploy {self._ssh.host}")
-        return self._ask(agent, list(words))
+        return self._ask(_AGENT, list(words))
+
+    def remove(self, *, purge: bool) -> dict[str, Any]:
+        """Take everything off the board, with `purge` also what an earlier removal left; gives the agent's result.
+
+        Raises:
+            DeployError: nothing is there, or it cannot be removed.
+        """
+        if not purge or self._has(_AGENT) or not self._has(str(STATE)):
+            return self.ask("remove", *(["--purge"] if purge else []))
+        incoming = f"{HOME}/incoming/remove"
+        with tempfile.TemporaryDirectory() as folder:  # the board's own agent went with the rest
+            write_agent(Path(folder) / AGENT)
+            self._send(Path(folder), incoming, [AGENT])
+        return self._ask(f"{incoming}/{AGENT}", ["remove", "--purge"])
+
+    def _has(self, path: str) -> bool:
+        return self._ssh.run(["test", "-e", path]).code == 0
 
     def logs(self, lines: int, *, follow: bool, show: Callable[[str], None]) -> None:
         """The service's journal.
@@ -90,16 +110,16 @@ class Board:
         if answer.code:
             raise DeployError(f"{self._ssh.host} has no journal of the service: {answer.why}")
 
-    def _send(self, payload: Payload, to: str, names: list[str], *, told: bool = False) -> None:
+    def _send(self, folder: Path, to: str, names: list[str], *, told: bool = False) -> None:
         if not names:
             return
-        size = sum((payload.folder / name).stat().st_size for name in names)
+        size = sum((folder / name).stat().st_size for name in names)
         if told:
             self._say(Step("send", "begin", _amount(names, size)))
         # Nobody else may read what is under way: a configuration may hold passwords.
         script = f"mkdir -p {HOME} && umask 077 && mkdir -p {shlex.quote(to)} && tar -x -m -C {shlex.quote(to)}"
         command = [*self._probe.as_root, "sh", "-c", script]
-        answer = self._ssh.stream(command, lambda line: None, chunks=_tar(payload.folder, names))
+        answer = self._ssh.stream(command, lambda line: None, chunks=_tar(folder, names))
         if answer.code:
             raise DeployError(f"{self._ssh.host} cannot store the release: {answer.why}")
         if told:

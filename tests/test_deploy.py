@@ -418,7 +418,10 @@ def altered(archive: Path, name: str, old: bytes, new: bytes) -> Path:
 
 
 def test_remove_leaves_nothing(board: SshBoard, deploy: Deploy) -> None:
-    done = deploy("board", "--remove", "--purge")
+    done = deploy("board", "--remove")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "removed; /var/lib/fer-edge is kept (--purge removes it, too)" in done.stdout
+    done = deploy("board", "--remove", "--purge")  # as it was told to
     assert done.returncode == 0, done.stdout + done.stderr
     assert board.run("test -e /opt/fer-edge || test -e /var/lib/fer-edge || id fer-edge").returncode != 0
     done = deploy("board", "--status")
