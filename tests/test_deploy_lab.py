@@ -1,4 +1,5 @@
-"""`fer-edge deploy` to boards of tools/board_lab.sh: aarch64, systemd as process 1, 512 MB, a network camera.
+"""`fer-edge deploy` to boards of tools/board_lab.sh: aarch64, systemd as process 1, 512 MB, a network camera. Last,
+to one of tools/board_vm.sh: a whole machine with its own kernel, that takes itself for a Raspberry Pi, with a V4L2 camera.
 
 `pytest -m lab`: needs root on Debian and takes hours, since every program of a board is emulated. In the order of the
 file: each test goes on with the board as the one before left it.
@@ -27,11 +28,12 @@ from fer_edge.edge_runtime.bundle import BUNDLED
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(7200)]
 ROOT = Path(__file__).resolve().parents[1]
-TOOL = ROOT / "tools" / "board_lab.sh"
+BOARDS, MACHINES = ROOT / "tools" / "board_lab.sh", ROOT / "tools" / "board_vm.sh"
 ADDRESS, PORT = "10.77.0.1", 8471
 SLOW = ("--config", "board.toml", "--bench-s", "1")
 CAMERA = ("--camera", f"http://{ADDRESS}:{PORT}/stream.mjpg", *SLOW)
 BOARD_TOML = 'camera_timeout_s = 300\nthreads = 1\nweb = "0.0.0.0:8080"\nweb_token_file = "token"\n'
+VIVID = "v4l2:/dev/video0"
 TOKEN = "0123456789abcdef0123456789abcdef"
 """An emulated board takes long to its first frame, and systemd waits twice the camera's time for it."""
 KILLS = 10
@@ -44,12 +46,13 @@ class Lab:
     """The workstation: a folder with a cache of its own, and the lab's ssh configuration."""
 
     home: Path
+    script: Path = BOARDS
 
     @property
     def config(self) -> Path:
         """For ssh -F, with every board that there is now."""
         path = self.home / "ssh_config"
-        path.write_text(tool("ssh-config").stdout)
+        path.write_text(tool("ssh-config", script=self.script).stdout)
         return path
 
     def words(self, *words: str | Path) -> list[str]:
@@ -62,9 +65,11 @@ class Lab:
 
     def deploy(self, *words: str | Path) -> Done:
         """`fer-edge deploy WORDS`."""
-        return subprocess.run(
-            self.words(*words), capture_output=True, text=True, check=False, timeout=3600, cwd=self.home, env=self.env()
+        done = subprocess.run(
+            self.words(*words), capture_output=True, text=True, check=False, timeout=7200, cwd=self.home, env=self.env()
         )
+        print(*words, done.stdout, done.stderr, sep="\n")  # pytest -rP shows the time of each step
+        return done
 
     def there(self, board: str, command: str) -> str:
         """What a command prints on a board; its exit code does not matter."""
@@ -104,9 +109,9 @@ class Lab:
         return link.removeprefix("releases/")
 
 
-def tool(*words: str) -> Done:
-    """board_lab.sh."""
-    done = subprocess.run([TOOL, *words], capture_output=True, text=True, check=False, timeout=3600)
+def tool(*words: str, script: Path = BOARDS) -> Done:
+    """board_lab.sh, or board_vm.sh."""
+    done = subprocess.run([script, *words], capture_output=True, text=True, check=False, timeout=3600)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -114,13 +119,17 @@ def tool(*words: str) -> Done:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A workstation."""
+    return workstation(tmp_path_factory.mktemp("workstation"), BOARDS)
+
+
+def workstation(home: Path, script: Path) -> Lab:
+    """A folder with what is deployed from it, for the boards of one of the two tools."""
     if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
         pytest.skip("the board lab needs root on Debian")
-    tool("build")
-    home = tmp_path_factory.mktemp("workstation")
+    tool("build", script=script)
     (home / "board.toml").write_text(BOARD_TOML)
     (home / "token").write_text(TOKEN + "\n")
-    return Lab(home)
+    return Lab(home, script)
 
 
 @pytest.fixture(scope="module")
@@ -326,3 +335,54 @@ def test_remove_leaves_a_board_as_it_was(lab: Lab, board: str, first: str) -> No
     left = "ls -d /opt/fer-edge /var/lib/fer-edge /etc/systemd/system/fer-edge* 2>/dev/null; getent passwd fer-edge"
     assert lab.there(board, left) == ""
     assert lab.there(board, "systemctl is-system-running") == "running"
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The workstation of the whole machine."""
+    return workstation(tmp_path_factory.mktemp("machines"), MACHINES)
+
+
+@pytest.fixture(scope="module")
+def machine(machines: Lab) -> Iterator[str]:
+    """A whole machine, fresh."""
+    tool("up", "lab-vm", script=MACHINES)
+    yield "lab-vm"
+    tool("down", "lab-vm", script=MACHINES)
+
+
+@pytest.fixture(scope="module")
+def release(machines: Lab, machine: str) -> str:
+    """The id of the machine's first release, on its V4L2 camera."""
+    done = machines.deploy(machine, "--camera", VIVID, *SLOW)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "golden vectors hold, 30 frames from the camera" in done.stdout
+    found: str = machines.status(machine)["current"]["id"]
+    return found
+
+
+def test_a_whole_machine_is_a_raspberry_pi_with_a_v4l2_camera(machines: Lab, machine: str, release: str) -> None:
+    assert machines.there(machine, "tr -d '\\0' < /proc/device-tree/model").startswith("Raspberry Pi 4 Model B")
+    assert "vivid" in machines.there(machine, "cat /sys/class/video4linux/video0/name")
+    assert machines.whole(machine) == release
+    assert machines.labels(machine)
+
+
+def test_power_cut_in_a_deployment_leaves_a_whole_machine_one_release(
+    machines: Lab, machine: str, release: str, tmp_path: Path
+) -> None:
+    """What was not on the disk is lost with the machine's memory, other than in a container."""
+    words = ("--camera", VIVID, *SLOW, "--bundle", bundle(tmp_path / "b", "power"))
+    process = subprocess.Popen(
+        machines.words(machine, *words), stdout=subprocess.PIPE, text=True, stderr=subprocess.STDOUT,
+        cwd=machines.home, env=machines.env(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any("settings" in line for line in process.stdout), "the deployment did not come so far"
+    tool("cut", machine, script=MACHINES)
+    process.communicate(timeout=600)
+    assert process.returncode == 1
+    tool("up", machine, script=MACHINES)
+    assert machines.whole(machine) == release
+    assert machines.labels(machine)
+    assert machines.status(machine)["journal"] is None
