@@ -23,6 +23,8 @@ RESULT = "selftest.json"
 TRIAL, WORK = ".selftest.toml", ".selftest"
 """What it writes beside run.toml and below the state folder, while it lasts."""
 _DOCTOR_LIMIT_S, _SPARE_S = 900.0, 300.0
+_TENSORRT_LIMIT_S = 3600.0
+"""TensorRT builds an engine for each of the bundle's files that are its own, and each may take ten minutes."""
 _FRAMES = 30
 _SAMPLES = 50
 """Of bench at least: on a slow board it is the seconds that count, and not the 700 that a p99 takes."""
@@ -135,7 +137,8 @@ def median_ms(report: dict[str, Any]) -> float | None:
 
 def _doctor(layout: Layout, release: Release) -> list[dict[str, Any]]:
     folder = layout.release(release.id)
-    done = _fer_edge(layout, folder, ["doctor", folder / "bundle", "--json"], _DOCTOR_LIMIT_S)
+    limit_s = _TENSORRT_LIMIT_S if release.engine == "tensorrt" else _DOCTOR_LIMIT_S
+    done = _fer_edge(layout, folder, ["doctor", folder / "bundle", "--json"], limit_s)
     if done.returncode not in (0, 1):
         raise BoardError(f"doctor failed: {last_words(done)}")
     findings: list[dict[str, Any]] = _json_of(done.stdout, list, "doctor", last_words(done))

@@ -46,14 +46,17 @@ WorkingDirectory=%S/{name}
 Environment=HOME=%S/{name} XDG_CACHE_HOME=%S/{name}/cache PYTHONUNBUFFERED=1
 UMask=0077
 {groups}
-# Cameras, the memory they share, and a Raspberry Pi's firmware; PrivateDevices would hide them all.
+# Cameras, the memory they share, a Raspberry Pi's firmware and a Jetson's GPU; PrivateDevices would hide them all.
 DevicePolicy=closed
 DeviceAllow=char-video4linux rw
 DeviceAllow=char-media rw
 DeviceAllow=char-dma_heap rw
 DeviceAllow=/dev/vcio rw
 DeviceAllow=char-drm rw
-DeviceAllow=char-nvhost rw
+DeviceAllow=char-nvhost* rw
+DeviceAllow=char-nvgpu* rw
+DeviceAllow=char-nvidia* rw
+DeviceAllow=/dev/nvmap rw
 
 NoNewPrivileges=yes
 CapabilityBoundingSet=

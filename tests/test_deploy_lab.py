@@ -1,5 +1,5 @@
 """`fer-edge deploy` to boards of tools/board_lab.sh: aarch64, systemd as process 1, 512 MB, a network camera. Last,
-to one of tools/board_vm.sh: a whole machine with its own kernel, that takes itself for a Raspberry Pi, with a V4L2 camera.
+to one of tools/board_vm.sh: a whole machine with its own kernel that says it is a Raspberry Pi, with a V4L2 camera.
 
 `pytest -m lab`: needs root on Debian and takes hours, since every program of a board is emulated. In the order of the
 file: each test goes on with the board as the one before left it.
