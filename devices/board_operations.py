@@ -1,12 +1,15 @@
 """The commands beside `install`: recover, rollback, remove, bench, selftest. Each holds the lock already."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from fer_edge.devices import board_systemctl as systemctl
 from fer_edge.devices.board_journal import begin
 from fer_edge.devices.board_layout import INSTALLED, RELEASE_PARTS, Layout, read_json
 from fer_edge.devices.board_recover import recover_step, undo_and_say
 from fer_edge.devices.board_remove import remove_everything
-from fer_edge.devices.board_selftest import bench_current, median_ms, self_test
+from fer_edge.devices.board_selftest import bench_current, is_small, median_ms, self_test
 from fer_edge.devices.board_speak import Speaker
 from fer_edge.devices.board_switch import finish, installed_release, start_service, switch, undo
 from fer_edge.devices.errors import BoardError
@@ -76,10 +79,10 @@ def remove(layout: Layout, say: Speaker, *, purge: bool) -> dict[str, Any]:
 
 
 def bench(layout: Layout, say: Speaker, seconds: float) -> dict[str, Any]:
-    """`fer-edge bench` of the current release; gives its whole report."""
+    """`fer-edge bench` of the current release, beside the service where there is memory for both; gives its report."""
     recover_step(layout, say)
     name = _current(layout)
-    with say.step("bench") as step:
+    with _service_stopped(layout, name, say) if is_small() else nullcontext(), say.step("bench") as step:
         report = bench_current(layout, layout.release(name), seconds)
         median = median_ms(report)
         step.text = f"{len(report.get('variants', []))} variants" + (f", {median:.2f} ms a face" if median else "")
@@ -99,6 +102,18 @@ def selftest(layout: Layout, say: Speaker) -> dict[str, Any]:
         say.deaf = True
         undo(layout, journal)  # starts the service again where it ran
     return {"id": name, "doctor": tested.doctor, "camera": tested.camera, "bench": tested.bench}
+
+
+@contextmanager
+def _service_stopped(layout: Layout, name: str, say: Speaker) -> Iterator[None]:
+    journal = begin(layout, "bench", "bench", name)
+    try:
+        if journal.service_was_active:
+            systemctl.call("stop", systemctl.UNIT)
+        yield
+    finally:
+        say.deaf = True
+        undo(layout, journal)
 
 
 def _current(layout: Layout) -> str:

@@ -17,6 +17,7 @@ from fer_edge.devices.board_process import Person, last_words, run
 from fer_edge.devices.board_release import Release
 from fer_edge.devices.board_user import ensure_state, fresh_folder, keep_private
 from fer_edge.devices.errors import BoardError
+from fer_edge.devices.machine import memory_bytes
 from fer_edge.devices.systemd import camera_groups
 
 RESULT = "selftest.json"
@@ -25,6 +26,8 @@ TRIAL, WORK = ".selftest.toml", ".selftest"
 _DOCTOR_LIMIT_S, _SPARE_S = 900.0, 300.0
 _TENSORRT_LIMIT_S = 3600.0
 """TensorRT builds an engine for each of the bundle's files that are its own, and each may take ten minutes."""
+_SMALL_BYTES = 768 << 20
+"""Below this memory the service and what is tried do not run side by side."""
 _FRAMES = 30
 _SAMPLES = 50
 """Of bench at least: on a slow board it is the seconds that count, and not the 700 that a p99 takes."""
@@ -57,14 +60,17 @@ def self_test(layout: Layout, release: Release, service_runs: bool) -> Tested:
     Args:
         layout: of the board.
         release: whose folder holds venv, bundle and run.toml.
-        service_runs: then the service is stopped before the camera is tried, which one program alone can hold; whoever
-            called starts it again.
+        service_runs: then the service is stopped before the camera is tried, which one program alone can hold, and on a
+            board of little memory before anything is; whoever called starts it again.
 
     Raises:
         BoardError: an engine does not start, golden vectors differ, no frame came, or the bench broke off.
     """
     folder = layout.release(release.id)
     ensure_state(layout)
+    if service_runs and is_small():
+        systemctl.call("stop", systemctl.UNIT)
+        service_runs = False
     with _work_folder(layout) as work:
         doctor = _doctor(layout, release)
         camera = None
@@ -80,6 +86,12 @@ def self_test(layout: Layout, release: Release, service_runs: bool) -> Tested:
         {"schema": 1, "at": at, "user": layout.user, "doctor": doctor, "camera": camera, "bench": report},
     )
     return tested
+
+
+def is_small() -> bool:
+    """Whether this board has so little memory that the service is stopped for whatever is measured."""
+    memory = memory_bytes()
+    return memory is not None and memory < _SMALL_BYTES
 
 
 def has_camera(folder: Path) -> bool:

@@ -317,9 +317,11 @@ class Board:
             **more,
         )
 
-    def do(self, *words: str | Path, stdin: str = "", agent: Path | None = None) -> dict[str, Any]:
+    def do(
+        self, *words: str | Path, stdin: str = "", agent: Path | None = None, before: tuple[str | Path, ...] = ()
+    ) -> dict[str, Any]:
         """One command to its end; gives its result, with all events in `events`."""
-        process = self.start(*words, agent=agent)
+        process = self.start(*words, agent=agent, before=before)
         out, err = process.communicate(stdin, timeout=300)
         assert err == ""
         events = [json.loads(line) for line in out.splitlines()]
@@ -609,6 +611,44 @@ def test_cut_off_at_any_write_that_must_last_the_board_comes_back_whole(
             shutil.rmtree(board.root / "releases" / identity(second))
     assert {"settings", "selftest", "switch", "service", "prune"} <= set(ends), ends
     assert board.bundle() == "second"
+
+
+LITTLE_MEMORY = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from fer_edge.devices import board_selftest
+board_selftest.memory_bytes = lambda: 512 << 20
+from fer_edge.devices.board_main import main
+sys.exit(main())
+"""
+
+
+def test_on_a_board_of_little_memory_the_service_is_stopped_for_whatever_is_tried(
+    board: Board, payloads: Payloads, tmp_path: Path
+) -> None:
+    """Beside it, the kernel killed one of the two on 512 MB."""
+    agent = tmp_path / "little.py"
+    agent.write_text(LITTLE_MEMORY)
+    first, bad = payloads.make("first"), payloads.make("bad", golden="bad")
+    board.do("install", first)
+
+    def stops() -> int:
+        return board.calls().count("stop fer-edge.service")
+
+    # The golden vectors come before the camera, for which alone a larger board stops its service.
+    for words, ok, usual in (
+        (("install", bad), False, 0),
+        (("bench", "--seconds", "1"), True, 0),
+        (("selftest",), True, 1),
+    ):
+        so_far = stops()
+        board.do(*words)
+        assert stops() - so_far == usual, words
+        done = board.do(*words, agent=agent, before=(board.agent,))
+        assert done["ok"] is ok, done
+        assert stops() - so_far == usual + 1, words
+        assert (board.systemd()["active"], board.systemd()["runs"]) == ("active", identity(first)), words
+        board.is_clean()
 
 
 def test_killed_in_the_first_install_nothing_is_left_but_what_was_sent(board: Board, payloads: Payloads) -> None:
