@@ -1,0 +1,128 @@
+"""Draws docs/flagship/accuracy.png: top-1 on FER-2013 over multiply-adds, and over parameters.
+
+    python tools/accuracy_picture.py
+
+Published figures are hollow, over the multiply-adds that `fer-edge models` counts of the same networks; what was
+measured here is filled, with Wilson's 95% interval: whole trainings out of docs/results, and the report of what ships.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from results_table import rows
+
+from fer_edge.devices.files import replacing_file
+from fer_edge.train.zoo import MODELS
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SHIPPED = "cnn-edge"
+PUBLISHED_ELSEWHERE = (("a distilled network", 1_200_000, 0.712), ("ResNet18, ten crops", 11_200_000, 0.7370))
+"""Name, parameters and accuracy of networks that `fer-edge models` does not have: no multiply-adds."""
+BEST_SINGLE = 0.7414
+AIMS = {"flagship": 0.71, "tiny": 0.66}
+BLUE, GREY, GREEN = "#0b6bcb", "#666666", "#2e7d32"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model; `interval` is there where it was measured here."""
+
+    name: str
+    macs: int | None
+    parameters: int
+    accuracy: float
+    interval: tuple[float, float] | None = None
+
+
+def published() -> list[Point]:
+    """Every published figure of a network whose parameters are known."""
+    zoo = [
+        Point(entry.name, entry.macs, entry.parameters, entry.published_accuracy)
+        for entry in MODELS.values()
+        if entry.parameters is not None and entry.published_accuracy is not None
+    ]
+    return zoo + [Point(name, None, parameters, accuracy) for name, parameters, accuracy in PUBLISHED_ELSEWHERE]
+
+
+def measured() -> list[Point]:
+    """Whole trainings of ours with an extract, and the shipped model in int8."""
+    found = []
+    for row in rows():
+        entry = MODELS[row.model]
+        if row.run is None or row.verdict == "short run" or entry.parameters is None:
+            continue
+        low, high = row.run["accuracy_interval"]
+        found.append(Point(row.name, entry.macs, entry.parameters, row.run["accuracy"], (low, high)))
+    report = json.loads((DOCS / "model" / "report.json").read_text(encoding="utf-8"))["variants"]["tflite/int8"]
+    low, high = report["accuracy_interval"]
+    shipped = MODELS[SHIPPED]
+    assert shipped.parameters is not None
+    return [
+        *found,
+        Point(f"{SHIPPED}, int8 (ships)", shipped.macs, shipped.parameters, report["accuracy"], (low, high)),
+    ]
+
+
+def draw(axes: Axes, x: str, label: str) -> None:
+    """One panel; `x` names the field of Point on its axis."""
+    for points, colour, filled in ((published(), GREY, False), (measured(), BLUE, True)):
+        for point in points:
+            at = getattr(point, x)
+            if at is None:
+                continue
+            if point.interval is not None:
+                low, high = point.interval
+                axes.plot([at, at], [low, high], color=colour, lw=1)
+            axes.plot(at, point.accuracy, "o", color=colour, mfc=colour if filled else "white", ms=6)
+            axes.annotate(
+                point.name, (at, point.accuracy), xytext=(-7, -2) if filled else (5, -9),
+                textcoords="offset points", ha="right" if filled else "left",
+                fontsize=7, color=colour,
+            )  # fmt: skip
+    for name, aim in AIMS.items():
+        limit = {"macs": {"flagship": 60e6, "tiny": 8e6}, "parameters": {"flagship": 1e6, "tiny": 150e3}}[x][name]
+        axes.plot(limit, aim, marker="*", color=GREEN, ms=11, ls="")
+        axes.annotate(
+            f"aim of {name}",
+            (limit, aim),
+            xytext=(-6, 5),
+            textcoords="offset points",
+            fontsize=7,
+            color=GREEN,
+            ha="right",
+        )
+    axes.axhline(BEST_SINGLE, color=GREY, lw=0.8, ls=":")
+    axes.set_xscale("log")
+    axes.set(xlabel=label, ylim=(0.25, 0.78))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
+    axes.margins(x=0.18)
+
+
+def main() -> None:
+    """Draw and write the picture."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
+    draw(left, "macs", "multiply-adds of one face")
+    draw(right, "parameters", "parameters (bytes in int8)")
+    left.set_ylabel("top-1, FER-2013")
+    said = f"best single network published: {BEST_SINGLE:.2%}"
+    left.annotate(said, (0.02, BEST_SINGLE + 0.004), xycoords=("axes fraction", "data"), fontsize=7, color=GREY)
+    handles = [
+        plt.Line2D([], [], marker="o", color=GREY, mfc="white", ls="", label="published by others"),
+        plt.Line2D([], [], marker="o", color=BLUE, ls="-", label="measured here on PublicTest, 95% interval"),
+        plt.Line2D([], [], marker="*", color=GREEN, ms=11, ls="", label="what the next models are to reach"),
+    ]
+    left.legend(handles=handles, frameon=False, loc="lower right", fontsize=7)
+    with replacing_file(DOCS / "flagship" / "accuracy.png") as path:
+        figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
