@@ -8,7 +8,8 @@
 #   tools/board_lab.sh down NAME...                     gone, with all that was on it;  ls  shows them
 #   tools/board_lab.sh folder                           where all of it lies: FER_EDGE_LAB or a cache folder
 # Needs Debian and root. A board reaches this machine as 10.77.0.1 and nothing beyond: it has no internet.
-# What is not like a real one: speed, no /proc/device-tree, no camera, one disk with this machine.
+# What is not like a real one: speed, no /proc/device-tree, no camera, one disk with this machine, and half as much again of
+# --memory for the emulator's own.
 set -euo pipefail
 LAB=${FER_EDGE_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/fer-edge/lab}
 BRIDGE=fer-lab; NET=10.77.0
@@ -191,7 +192,9 @@ start() {
 run_board() {  # in the background: the board, again after each reboot
   local AT="$LAB/boards/$1" GROUP="/sys/fs/cgroup/memory/fer-lab-$1" CODE
   if [ -d /sys/fs/cgroup/memory ]; then
-    mkdir -p "$GROUP"; cat "$AT/memory" > "$GROUP/memory.limit_in_bytes"; echo $$ > "$GROUP/cgroup.procs"
+    # Half as much again for the emulators: each program's own keeps its translated code, 20 to 60 MB that no board has to
+    # find. systemd, its journal, sshd and a login take 190 MB here.
+    mkdir -p "$GROUP"; echo $(($(cat "$AT/memory") * 3 / 2)) > "$GROUP/memory.limit_in_bytes"; echo $$ > "$GROUP/cgroup.procs"
   else
     echo "no memory cgroup here: the limit is only said, not enforced"
   fi
