@@ -1,6 +1,7 @@
 """A second process that watches over an operation, in a unit of its own: killed in its self-test, the agent would leave
 the service down until somebody comes or the board boots."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -36,8 +37,9 @@ def guarded(layout: Layout) -> Iterator[None]:
         raise BoardError(f"systemd-run failed: {last_words(done)}")
     try:
         yield
-    finally:  # with the lock still held, so that nobody meets the watch
-        run(["systemctl", "stop", unit], timeout_s=_LIMIT_S)
+    finally:  # with the lock still held, so that nobody meets the watch; undismissed it finds nothing to do
+        with contextlib.suppress(BoardError):
+            run(["systemctl", "stop", unit], timeout_s=_LIMIT_S)
 
 
 def guard(layout: Layout, say: Speaker) -> None:

@@ -114,7 +114,7 @@ def _remove(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[str
 
 
 def _bench(layout: Layout, given: argparse.Namespace, say: Speaker) -> dict[str, Any]:
-    with locked(layout), guarded(layout):
+    with locked(layout):
         return operations.bench(layout, say, given.seconds)
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from fer_edge.devices import board_systemctl as systemctl
+from fer_edge.devices.board_guard import guarded
 from fer_edge.devices.board_journal import begin
 from fer_edge.devices.board_layout import INSTALLED, RELEASE_PARTS, Layout, read_json
 from fer_edge.devices.board_recover import recover_step, undo_and_say
@@ -106,14 +107,15 @@ def selftest(layout: Layout, say: Speaker) -> dict[str, Any]:
 
 @contextmanager
 def _service_stopped(layout: Layout, name: str, say: Speaker) -> Iterator[None]:
-    journal = begin(layout, "bench", "bench", name)
-    try:
-        if journal.service_was_active:
-            systemctl.call("stop", systemctl.UNIT)
-        yield
-    finally:
-        say.deaf = True
-        undo(layout, journal)
+    with guarded(layout):
+        journal = begin(layout, "bench", "bench", name)
+        try:
+            if journal.service_was_active:
+                systemctl.call("stop", systemctl.UNIT)
+            yield
+        finally:
+            say.deaf = True
+            undo(layout, journal)
 
 
 def _current(layout: Layout) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_edge.devices.board_layout import STATE
+from fer_edge.devices.board_layout import SERVICE, STATE
 from fer_edge.devices.board_zipapp import write_agent
 from fer_edge.devices.deploy_probe import HOME, Probe
 from fer_edge.devices.errors import DeployError
 from fer_edge.devices.payload import AGENT, MANIFEST, Payload
 from fer_edge.devices.ssh import Ssh
+from fer_edge.devices.systemd import UNIT_FOLDER
 
 _CHUNK = 1 << 20
 _AGENT = f"{HOME}/{AGENT}"
@@ -78,7 +79,8 @@ class Board:
         Raises:
             DeployError: nothing is there, or it cannot be removed.
         """
-        if not purge or self._has(_AGENT) or not self._has(str(STATE)):
+        left = purge and not self._has(_AGENT) and self._has(str(STATE))
+        if not left or self._has(str(UNIT_FOLDER / f"{SERVICE}.service")):  # that one was installed by hand
             return self.ask("remove", *(["--purge"] if purge else []))
         incoming = f"{HOME}/incoming/remove"
         with tempfile.TemporaryDirectory() as folder:  # the board's own agent went with the rest

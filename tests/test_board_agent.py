@@ -566,6 +566,7 @@ def test_an_operation_that_ends_dismisses_its_guard(board: Board, payloads: Payl
         assert board.do(*words)["ok"] is ok
     watched = guards(board)
     assert len(watched) == 4
+    assert len([call for call in board.calls() if call.startswith("stop fer-edge-guard-")]) == 4
     wait_for(lambda: all(map(gone, watched)), "the guards to end")
 
 

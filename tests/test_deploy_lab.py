@@ -33,9 +33,9 @@ ADDRESS, PORT = "10.77.0.1", 8471
 SLOW = ("--config", "board.toml", "--bench-s", "1")
 CAMERA = ("--camera", f"http://{ADDRESS}:{PORT}/stream.mjpg", *SLOW)
 BOARD_TOML = 'camera_timeout_s = 300\nthreads = 1\nweb = "0.0.0.0:8080"\nweb_token_file = "token"\n'
+"""An emulated board takes long to its first frame, and systemd waits twice the camera's time for it."""
 VIVID = "v4l2:/dev/video0"
 TOKEN = "0123456789abcdef0123456789abcdef"
-"""An emulated board takes long to its first frame, and systemd waits twice the camera's time for it."""
 KILLS = 10
 """So often a deployment is killed, at moments drawn by chance."""
 Done = subprocess.CompletedProcess[str]
