@@ -55,6 +55,10 @@ def train(
     teacher: Annotated[
         str | None, typer.Option(help="Finished runs that say what each view of a face is, comma-separated.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Begin with a finished run's weights; for other --labels with new logits."),
+    ] = None,
     quantization_aware: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Train a finished run on under the rounding of int8; by its own recipe."),
@@ -82,7 +86,7 @@ def train(
         "schedule": schedule, "stop_patience": stop_patience, "loss": loss, "label_smoothing": label_smoothing,
         "mixup": mixup, "labels": labels, "class_weights": class_weights, "oversample": oversample,
         "standardize": standardize, "weights": weights, "image_side": image_side, "val_fraction": val_fraction,
-        "mixed_precision": mixed_precision, "seed": seed,
+        "mixed_precision": mixed_precision, "seed": seed, "start": start,
     }  # fmt: skip
     given = {
         "model": model, "recipe": recipe, **overrides, "full": full or None, "members": members, "teacher": teacher,

@@ -163,7 +163,7 @@ def test_what_cannot_be_had_is_one_sentence(runs: tuple[RunFolder, RunFolder], d
         aware_recipe(base.recipe(), str(base.path), dropout=0.1)
     with pytest.raises(RunError, match="is a logreg; quantization-aware training takes networks"):
         aware_recipe(recipe_for("logreg"), "x")
-    with pytest.raises(RunError, match="validates on other faces"):
+    with pytest.raises(RunError, match="keeps other faces for validation"):
         train(drawn, aware_recipe(base.recipe(), str(base.path), val_fraction=0.3), tmp_path / "run")
     with pytest.raises(ConversionError, match="leave out --equalize"):
         QuantizationRecipe(ranges="learned", equalize=True)

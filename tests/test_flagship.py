@@ -170,3 +170,49 @@ def test_the_recipe_alone_names_its_network(cli, chain, tmp_path: Path) -> None:
     recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"]
     assert recipe["model"] == "flagship"
     assert recipe["validation"] == "clean"
+
+
+@pytest.fixture(scope="module")
+def finished(drawn: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    from fer_edge.train.fit import train
+
+    run = RunFolder(tmp_path_factory.mktemp("runs") / "first")
+    train(drawn, network(**SHORT), run.path)
+    return run
+
+
+@pytest.mark.parametrize(("labels", "same"), [("fer2013", True), ("votes-8", False)])
+def test_a_run_begins_with_another_runs_weights(finished: RunFolder, labels: str, same: bool) -> None:
+    from fer_edge.train.models import load_network
+    from fer_edge.train.objective import compiled
+
+    first = load_network(finished.finished_model()).get_weights()
+    new = compiled(network(**SHORT, start=str(finished.path), labels=labels)).get_weights()
+    for one, other in zip(first[:-2], new[:-2], strict=True):
+        assert np.array_equal(one, other)
+    assert (new[-1].shape == first[-1].shape) is same
+    assert np.array_equal(new[-2], first[-2]) is same
+
+
+def test_it_trains_on_from_there_and_no_longer_needs_it(finished: RunFolder, drawn: Dataset, tmp_path: Path) -> None:
+    from fer_edge.train.fit import train
+
+    still = network(**SHORT, start=str(finished.path), learning_rate=1e-9, weight_decay=0.0)
+    on = train(drawn, still, tmp_path / "on")
+    assert on[-1]["val_accuracy"] == pytest.approx(finished.history()[-1]["val_accuracy"], abs=0.03)
+    assert train(drawn, None, tmp_path / "on", resume=True) == on
+
+
+def test_a_run_that_cannot_be_begun_with_is_refused(finished: RunFolder, drawn: Dataset, tmp_path: Path) -> None:
+    from fer_edge.train.fit import train
+
+    for values, sentence in (
+        ({"start": str(finished.path), "val_fraction": 0.2}, "keeps other faces for validation"),
+        ({"start": str(tmp_path / "no")}, "is not a training run"),
+    ):
+        with pytest.raises(RunError, match=sentence):
+            train(drawn, network(**SHORT | values), tmp_path / "run")
+    other = recipe_for("flagship", **SHORT, start=str(finished.path))
+    assert isinstance(other, Recipe)
+    with pytest.raises(RunError, match="is a tiny, not a flagship"):
+        train(drawn, other, tmp_path / "run")

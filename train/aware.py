@@ -21,7 +21,7 @@ from fer_edge.train.dataset import Dataset
 from fer_edge.train.models import load_network
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.run_folder import RunFolder
-from fer_edge.train.split import split_of
+from fer_edge.train.split import check_unseen
 
 _PASSING = (layers.Rescaling, layers.MaxPooling2D, layers.Dropout, layers.Flatten)
 _FOR_CONV = ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups")
@@ -91,10 +91,7 @@ def check_base(recipe: Recipe, data: Dataset) -> None:
     """
     run = RunFolder(Path(str(recipe.quantization_aware)))
     run.network()
-    if run.about()["data_sha256"] != data.sha256:
-        raise RunError(f"{run.path} was trained on other data; fine-tune it on its own")
-    if len(data.rows("val")) == 0 and split_of(run.recipe()) != split_of(recipe):
-        raise RunError(f"{run.path} validates on other faces ({split_of(run.recipe())}); leave the split as it is")
+    check_unseen(str(run.path), run.about()["data_sha256"], run.recipe(), data, recipe)
 
 
 def _built(steps: list[_Step], *, aware: bool) -> keras.Model:

@@ -31,6 +31,7 @@ from fer_edge.train.stopping import ctrl_c_between_batches
 from fer_edge.train.targets import targets, truth
 from fer_edge.train.teacher import Teacher
 from fer_edge.train.team import Alone, Team
+from fer_edge.train.warm_start import check_start
 from fer_edge.train.zoo import MODELS
 
 OnBatch = Callable[[int, int, int, dict[str, float]], None]
@@ -125,6 +126,8 @@ def _fit_network(
     if recipe.quantization_aware is not None:
         check_base(recipe, data)
     history = run.history()
+    if recipe.start is not None and not history:
+        check_start(recipe, data)
     checkpoint = run.checkpoint(len(history)) if history else None
     team.begin(recipe, history, checkpoint)
     history = fit_epochs(data, recipe, history, checkpoint, on_batch, keep, team)

@@ -11,6 +11,7 @@ from fer_edge.train.distill import DistillationLoss, LabelAccuracy
 from fer_edge.train.models import of_recipe
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.warm_start import begin_with
 from fer_edge.train.zoo import MODELS
 
 
@@ -18,12 +19,14 @@ def compiled(recipe: Recipe) -> keras.Model:
     """A new, compiled network.
 
     Raises:
-        RunError: the recipe's weights cannot be had.
+        RunError: the recipe's weights, or those of the run that it starts from, cannot be had.
     """
     if recipe.quantization_aware is not None:
         model = aware_network(RunFolder(Path(recipe.quantization_aware)))
     else:
-        model = of_recipe(recipe, side=None if recipe.small_epochs else FACE_SIDE)
+        model = of_recipe(recipe, pretrained=recipe.start is None, side=None if recipe.small_epochs else FACE_SIDE)
+        if recipe.start is not None:
+            begin_with(model, RunFolder(Path(recipe.start)))
     optimizer = _optimizer(recipe)
     if MODELS[recipe.model].kind == "autoencoder":
         model.compile(optimizer, keras.losses.MeanSquaredError())

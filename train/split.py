@@ -6,6 +6,7 @@ Owns the two ways of drawing validation; every command that looks at validation 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_edge.devices.errors import RunError
 from fer_edge.train.balance import stratified
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipe import AnyRecipe
@@ -26,6 +27,21 @@ def split_of(recipe: AnyRecipe) -> str:
     if recipe.validation == "clean":
         return f"clean, val_fraction {recipe.val_fraction:g}"
     return f"val_fraction {recipe.val_fraction:g} and seed {recipe.seed}"
+
+
+def check_unseen(who: str, data_sha256: str, theirs: AnyRecipe, data: Dataset, recipe: AnyRecipe) -> None:
+    """Whether a finished run was fitted to none of the faces that validate a new one.
+
+    Raises:
+        RunError: it may have been; the message begins with `who`.
+    """
+    if data_sha256 != data.sha256:
+        raise RunError(f"{who} was trained on other data; it may know the faces that validate")
+    if len(data.rows("val")) == 0 and split_of(theirs) != split_of(recipe):
+        raise RunError(
+            f"{who} keeps other faces for validation ({split_of(theirs)}, here {split_of(recipe)}), "
+            "so it may have been fitted to those that validate here; train both with the same"
+        )
 
 
 def fit_and_val_rows(data: Dataset, fraction: float, seed: int) -> tuple[Rows, Rows]:

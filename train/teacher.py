@@ -17,7 +17,7 @@ from fer_edge.train.dataset import Dataset
 from fer_edge.train.predictor import Predictor, open_run
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.run_folder import RunFolder
-from fer_edge.train.split import split_of
+from fer_edge.train.split import check_unseen
 
 Faces = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -91,13 +91,7 @@ class Teacher:
 
 def _opened(run: RunFolder, data: Dataset, pupil: Recipe) -> Predictor:
     recipe = run.recipe()
-    if run.about()["data_sha256"] != data.sha256:
-        raise RunError(f"teacher {run.path} was trained on other data; it may know the faces that validate")
-    if len(data.rows("val")) == 0 and split_of(recipe) != split_of(pupil):
-        raise RunError(
-            f"teacher {run.path} keeps other faces for validation ({split_of(recipe)}, here {split_of(pupil)}), "
-            "so it may have been fitted to those that validate here; train both with the same"
-        )
+    check_unseen(f"teacher {run.path}", run.about()["data_sha256"], recipe, data, pupil)
     network = open_run(run)
     if len(network.names) != pupil.class_count:
         raise RunError(f"teacher {run.path} has {len(network.names)} classes, the pupil {pupil.class_count}")
