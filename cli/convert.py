@@ -40,6 +40,10 @@ _PerTensor = Annotated[
 ]
 _FloatLayers = Annotated[str, typer.Option(help="Layers that int8 leaves in float, as conv1,dense2.")]
 _Equalize = Annotated[bool, typer.Option("--equalize", help="Even out the channels' weights between layers first.")]
+_Temperature = Annotated[
+    bool,
+    typer.Option("--temperature/--no-temperature", help="Divide the logits so that a probability means what it says."),
+]
 _Target = Annotated[str | None, typer.Option(help="Processor meant: arm, x86-vnni or x86; by default this machine's.")]
 _Split = Annotated[str, typer.Option(help="Held-out images that judge: val, test or private.")]
 _MaxDrop = Annotated[float, typer.Option(help="Accuracy that may be lost, in percentage points.")]
@@ -60,6 +64,7 @@ def convert(
     per_tensor: _PerTensor = False,
     float_layers: _FloatLayers = "",
     equalize: _Equalize = False,
+    temperature: _Temperature = True,
     target: _Target = None,
     split: _Split = "test",
     max_drop: _MaxDrop = 0.5,
@@ -85,7 +90,9 @@ def convert(
         equalize=equalize,
     )
     kinds = {"int8": int8, "float16": float16, "dynamic_int8": dynamic_int8}
-    order = Order.of(to, **kinds, target=target, split=split, max_drop_pp=max_drop, recipe=recipe)
+    order = Order.of(
+        to, **kinds, target=target, split=split, max_drop_pp=max_drop, recipe=recipe, temperature=temperature
+    )
     dataset = dataset_of(folder, data)
     _build(folder, dataset, _calibration_of(dataset, calibration), order, destination, force=force)
 
@@ -122,7 +129,7 @@ def _build(
     run: "RunFolder", data: "Dataset", calibration: "CalibrationSet", order: "Order", out: Path, *, force: bool
 ) -> None:
     """Build with a progress bar, then print the judgement, also that of a bundle that is rejected."""
-    from fer_edge.cli.judgement import gate_line, print_judgement
+    from fer_edge.cli.judgement import gate_line, print_judgement, temperature_line
     from fer_edge.cli.screen import progress
     from fer_edge.edge_runtime.engines import judge_of
     from fer_edge.train.quietly import keras_quietly
@@ -144,6 +151,7 @@ def _build(
     print_judgement(made)
     for engine in dict.fromkeys(engine for engine, _ in order.variants() if judge_of(engine) != engine):
         print(f"{engine} was judged through {judge_of(engine)} on this processor: the same graph, not the same kernels")
+    print(temperature_line(made["temperature"]))
     print(gate_line(made["gate"]))
     print(f"int8: {order.recipe}")
     print(f"{out}: calibrated on {calibration.id}; try it: fer-edge run PHOTO --bundle {out}")

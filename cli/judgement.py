@@ -44,6 +44,18 @@ def print_comparison(made: dict[str, Any]) -> None:
         print(f"not judged, does not run here: {', '.join(made['not_installed'])}")
 
 
+def temperature_line(put_in: dict[str, Any] | None) -> str:
+    """What the logits were divided by, and what that does to the judging images' calibration error."""
+    if put_in is None:
+        return "probabilities: as trained, no temperature was put in"
+    low, high = put_in["interval"]
+    return (
+        f"probabilities: at temperature {put_in['value']:.3f} ({low:.3f} to {high:.3f}), fitted on "
+        f"{put_in['fitted_on']['images']:,} validation faces; calibration error {put_in['before']['ece']:.4f} before, "
+        f"{put_in['after']['ece']:.4f} after"
+    )
+
+
 def gate_line(learned: dict[str, Any] | None) -> str:
     """When a face is uncertain, and what that does to validation faces."""
     if learned is None:

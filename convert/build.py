@@ -10,11 +10,12 @@ from fer_edge.calibration.calibration_set import CalibrationFaces, CalibrationSe
 from fer_edge.calibration.ranges import Range
 from fer_edge.convert import bundle_writer
 from fer_edge.convert.equalize import equalized
-from fer_edge.convert.frozen import freeze, load_frozen
-from fer_edge.convert.gate_run import gate_of_bundle
+from fer_edge.convert.frozen import FrozenModel, freeze, load_frozen
+from fer_edge.convert.gate_run import gate_of_bundle, validation_rows
 from fer_edge.convert.order import Order
 from fer_edge.convert.score import Step, failures, report
 from fer_edge.convert.target import this_target
+from fer_edge.convert.tempered import about, temperature_of, tempered, tempered_ranges
 from fer_edge.convert.write_models import write_models
 from fer_edge.devices.errors import ConversionError
 from fer_edge.devices.files import replacing_folder, write_json
@@ -47,7 +48,7 @@ def build_bundle(
         OutputError: `out` exists and `force` is not given, or the disk refuses.
     """
     rows = data.held_out(order.split)
-    model = load_frozen(run.network())
+    model, ranges, temperature = _with_temperature(run, data, order, step)
     golden = bundle_writer.golden_faces()
     source = model
     if order.recipe.equalize:
@@ -55,7 +56,7 @@ def build_bundle(
         source = freeze(equalized(model.keras_model, golden))
     with replacing_folder(out, MANIFEST, force=force) as folder:
         target = order.target or this_target()
-        entries = write_models(source, CalibrationFaces(data, calibration), order, target, folder, step, learned(run))
+        entries = write_models(source, CalibrationFaces(data, calibration), order, target, folder, step, ranges)
         faces = np.asarray(data.faces[rows])
         step(f"scoring Keras on {len(rows):,} images")
         reference, golden_logits = model.logits(faces), {REFERENCE: model.logits(golden)}
@@ -66,6 +67,7 @@ def build_bundle(
             logits[name], golden_logits[name] = _replay(folder, entry, faces, golden)
         made = report(data, order.split, REFERENCE, reference, logits, order.max_drop_pp)
         _gate(made, out)
+        made["temperature"] = temperature
         step("learning when a face is uncertain")
         gate, made["gate"] = gate_of_bundle(run, data, order.split, folder, entries)
         bundle_writer.write_golden(folder, golden, golden_logits)
@@ -81,6 +83,27 @@ def build_bundle(
             gate=gate,
         )
     return made
+
+
+def _with_temperature(
+    run: RunFolder, data: Dataset, order: Order, step: Step
+) -> tuple[FrozenModel, dict[str, Range] | None, dict[str, Any] | None]:
+    """The run's network, its learned ranges, and its temperature's part of report.json; that is None without one."""
+    model, ranges = load_frozen(run.network()), learned(run)
+    rows = validation_rows(run, data) if order.temperature else None
+    if rows is None:
+        return model, ranges, None
+    step(f"fitting the temperature on {len(rows):,} validation faces")
+    found = temperature_of(model.logits(np.asarray(data.faces[rows])), data.labels[rows])
+    if found is None:
+        return model, ranges, None
+    judges = data.held_out(order.split)
+    before = model.logits(np.asarray(data.faces[judges]))
+    divided = tempered(model, found.value)
+    if divided is None:
+        return model, ranges, None
+    ranges = None if ranges is None else tempered_ranges(ranges, model, found.value)
+    return divided, ranges, about(found, len(rows), before, data.labels[judges])
 
 
 def learned(run: RunFolder) -> dict[str, Range] | None:

@@ -18,7 +18,7 @@ _HAS = {"tflite": tuple(Precision), "tensorrt": (Precision.INT8, Precision.FLOAT
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made, the processor meant, how int8 is made, and what judges it.
+    """What is to be made, the processor meant, how int8 is made, what judges it, and whether a temperature is put in.
 
     A format is an engine, made in all `precisions` that it has, or `engine/precision` for that one alone.
     """
@@ -29,6 +29,7 @@ class Order:
     split: str = "test"
     max_drop_pp: float = 0.5
     recipe: QuantizationRecipe = PLAIN
+    temperature: bool = True
 
     def __post_init__(self) -> None:
         for engine, precision in self.variants():
@@ -56,6 +57,7 @@ class Order:
         split: str,
         max_drop_pp: float,
         recipe: QuantizationRecipe,
+        temperature: bool = True,
     ) -> "Order":
         """From the command line's words; `to` is comma-separated.
 
@@ -65,7 +67,7 @@ class Order:
         precisions = [Precision.FLOAT32]
         precisions += [Precision.INT8] * int8 + [Precision.FLOAT16] * float16 + [Precision.DYNAMIC_INT8] * dynamic_int8
         formats = tuple(word for word in to.split(",") if word)
-        return cls(formats, tuple(precisions), target_of(target), split, max_drop_pp, recipe)
+        return cls(formats, tuple(precisions), target_of(target), split, max_drop_pp, recipe, temperature)
 
     def variants(self) -> list[tuple[str, Precision]]:
         """Engine and precision of each file, in order, of those precisions that the format has."""

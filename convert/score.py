@@ -50,7 +50,8 @@ def report(
 ) -> dict[str, Any]:
     """report.json: each variant's judgement against the reference, and on what data and machine it was made.
 
-    `flipped`, `confidence`, `robustness` and `diagnosis` are None: `fer-edge compare` measures them.
+    `flipped`, `confidence`, `robustness` and `diagnosis` are None: `fer-edge compare` measures them; `temperature`
+    is what convert puts in.
 
     Args:
         data: the cache.
@@ -80,6 +81,7 @@ def report(
         "confidence": None,
         "robustness": None,
         "diagnosis": None,
+        "temperature": None,
         "machine": describe_machine(),
         "versions": versions(*LIBRARIES),
     }

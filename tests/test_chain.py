@@ -96,11 +96,15 @@ def test_faces_come_out_alike_alone_and_in_a_batch(chain) -> None:
 
 def test_the_same_calibration_gives_the_same_int8_file(chain, tmp_path: Path) -> None:
     from fer_edge.convert.frozen import load_frozen
+    from fer_edge.convert.tempered import tempered
     from fer_edge.convert.tflite import write_tflite
 
     data = load_dataset(chain.data)
     faces = CalibrationFaces(data, draw(data, 256, 0))
-    write_tflite(load_frozen(chain.run / "model.keras"), tmp_path / "int8.tflite", Precision.INT8, faces)
+    model = load_frozen(chain.run / "model.keras")
+    if (put_in := json.loads((chain.bundle / "report.json").read_text())["temperature"]) is not None:
+        model = tempered(model, put_in["value"])
+    write_tflite(model, tmp_path / "int8.tflite", Precision.INT8, faces)
     assert (tmp_path / "int8.tflite").read_bytes() == (chain.bundle / "int8.tflite").read_bytes()
 
 
