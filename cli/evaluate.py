@@ -30,6 +30,9 @@ def evaluate(
     robustness_images: Annotated[
         int | None, typer.Option(min=1, help="Images judged under each condition, at random; by default all.")
     ] = None,
+    views: Annotated[
+        bool, typer.Option("--views/--no-views", help="Ask of mirrored faces and of ten crops, too.")
+    ] = True,
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Time one face and a batch of 256.")] = True,
     threads: Annotated[int, typer.Option(min=0, help="Cores to use; 0: what the library takes.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of noise, of what is covered, and of the random images.")] = 0,
@@ -48,7 +51,7 @@ def evaluate(
     from fer_edge.train.evaluate import Plan
     from fer_edge.train.evaluate import evaluate as measure
 
-    plan = Plan(split, robustness_images if robustness else 0, latency, explanation, seed)
+    plan = Plan(split, robustness_images if robustness else 0, views, latency, explanation, seed)
     dataset = data_of(run, data)
     with progress("starting") as (bar, task), opened(run, variant, threads) as subject:
 
@@ -103,6 +106,9 @@ def _print(made: dict[str, Any]) -> None:
             ["condition", "accuracy", "95% interval"],
             rows,
         )
+    for row in made["views"] or []:
+        share = f"{row['accuracy']:.2%} ({_span(row['accuracy_interval'])})"
+        print(f"asked of {row['what']}, {row['passes']} passes: {share}")
     if (took := made["latency_ms"]) is not None:
         print(
             f"one face {took['batch1']['median']:.3g} ms, in a batch of 256 {took['batch256_per_sample']:.3g} ms each "

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import joblib
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from fer_edge.train.eval_page import evaluation_page
 from fer_edge.train.eval_robustness import CONDITIONS
 from fer_edge.train.eval_subject import Subject, opened
 from fer_edge.train.eval_training import phases
+from fer_edge.train.eval_views import under_views
 from fer_edge.train.evaluate import Plan, evaluate
 from fer_edge.train.occlusion_map import occlusion_maps
 from fer_edge.train.recipe import ClassicalRecipe, Recipe
@@ -123,11 +125,12 @@ def test_a_confidence_that_is_always_one_half_too_high() -> None:
     made = evaluate(
         dataset(written(labels, named, [sure] * 10), labels),
         subject(logits=lambda faces: read(faces) / read(faces).max() * np.float32(sure)),
-        Plan(robustness_images=0, latency=False, explanation=False),
+        Plan(robustness_images=0, views=False, latency=False, explanation=False),
         quiet,
     )
     assert made["confidence"]["ece"] == pytest.approx(0.5, abs=1e-6)
     assert made["robustness"] is made["latency_ms"] is made["explanation"] is made["training"] is None
+    assert made["views"] is None
 
 
 def test_eight_classes_are_judged_by_the_votes_and_ties_are_left_out() -> None:
@@ -179,6 +182,32 @@ def test_robustness_asks_the_model_of_the_bad_faces(by_hand: dict[str, Any]) -> 
         dataset(written(TRUE, NAMED, SURE), TRUE), subject(), Plan(robustness_images=4, latency=False), quiet
     )
     assert {row["images"] for row in few["robustness"]} == {4}
+
+
+def test_views_are_asked_of_and_named_by_the_mean_probability() -> None:
+    # The left half's brightness says happy, the right half's sad, by as many logits: a face and its mirror image.
+    faces = np.zeros((3, 48, 48), np.uint8)
+    faces[0, :, :24], faces[0, :, 24:] = 4, 1
+    faces[1] = 20
+    faces[2, :, :24], faces[2, :, 24:] = 9, 3
+    asked: list[NDArray[np.uint8]] = []
+
+    def halves(views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        asked.append(views)
+        logits = np.zeros((len(views), 7), np.float32)
+        logits[:, HAPPY], logits[:, SAD] = views[:, :, :24].mean((1, 2)), views[:, :, 24:].mean((1, 2)) + 1
+        return logits
+
+    rows = under_views(faces, np.array([SAD, SAD, SAD]), halves, quiet)
+    assert [(row["what"], row["passes"]) for row in rows] == [("the face and its mirror image", 2), ("ten crops", 10)]
+    assert len(asked) == 12
+    assert all(view.shape == faces.shape for view in asked)
+    assert (asked[1] == faces[:, :, ::-1]).all()
+    middle = cv2.resize(faces[2, 2:46, 2:46], (48, 48), interpolation=cv2.INTER_LINEAR)
+    assert (asked[6][2] == middle).all()
+    # Once, the first and the third say happy; mirrored, they say sad by two logits more.
+    assert halves(faces).argmax(1).tolist() == [HAPPY, SAD, HAPPY]
+    assert rows[0]["accuracy"] == 1
 
 
 def test_latency_asks_of_one_face_and_of_256_after_warming_up() -> None:

@@ -47,7 +47,7 @@ def evaluation_page(made: Made, faces: Faces | None) -> str:
     kind = "A training run" if what["kind"] == "run" else "A variant of a bundle"
     lead = f"{kind} of {what['model']}, judged on {about['images']:,} {about['split']} images of {about['source']}"
     parts = (
-        *(_headline(made), _emotions(made), _confidence(made), _robustness(made)),
+        *(_headline(made), _emotions(made), _confidence(made), _robustness(made), _views(made)),
         *(
             images.looks(made, faces),
             images.wrong(made, faces),
@@ -182,6 +182,29 @@ def _robustness(made: Made) -> object | None:
             "a random place, another one for each face."
         ),
         anchor="robustness",
+    )
+
+
+def _views(made: Made) -> object | None:
+    rows = made["views"]
+    if rows is None:
+        return None
+    once = {"what": "the face, once", "passes": 1} | {key: made[key] for key in ("accuracy", "accuracy_interval")}
+    return section(
+        "Asked several times",
+        table(
+            ["asked of", "passes", "accuracy", "95% interval"],
+            [
+                [row["what"], row["passes"], percent(row["accuracy"], 2), span(row["accuracy_interval"])]
+                for row in (once, *rows)
+            ],
+            "Accuracy by number of passes",
+        ),
+        note(
+            "By the mean probability. Ten crops are corners and middle of 44 of 48 pixels, enlarged again, and their "
+            "mirror images, as published figures often have it. A device asks once: the first row is this model's."
+        ),
+        anchor="views",
     )
 
 

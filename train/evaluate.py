@@ -18,6 +18,7 @@ from fer_edge.train.eval_robustness import under_conditions
 from fer_edge.train.eval_scores import scores
 from fer_edge.train.eval_subject import Subject
 from fer_edge.train.eval_training import training_of
+from fer_edge.train.eval_views import under_views
 from fer_edge.train.judge_confidence import scored, summary
 
 SCHEMA = 1
@@ -36,6 +37,7 @@ class Plan:
 
     split: str = "test"
     robustness_images: int | None = None
+    views: bool = True
     latency: bool = True
     explanation: bool = True
     seed: int = 0
@@ -60,6 +62,7 @@ def evaluate(data: Dataset, subject: Subject, plan: Plan, step: Step) -> dict[st
         # As the model comes: a temperature would need images that judge nothing.
         "confidence": summary(scored(answers.logits, images.labels.astype(np.uint8))),
         "robustness": _robustness(images, subject, plan, step),
+        "views": under_views(images.faces, images.labels, subject.logits, step) if plan.views else None,
         "predictions": {
             "rows": images.rows.tolist(),
             "labels": images.labels.tolist(),
