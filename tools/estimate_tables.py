@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from marked import begin, write
 
-from fer_edge.devices.files import replacing_file
 from fer_edge.edge_runtime.anchors import SHIPPED_REPORTS
 from fer_edge.edge_runtime.cost_model import half_width
 from fer_edge.edge_runtime.estimate import Fit
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "estimates.md"
-BEGIN, END = "<!-- tools/estimate_tables.py: begin -->", "<!-- end -->"
+BEGIN = begin("estimate_tables")
 _WHAT = {
     "efficiency": "share of the peak that dense operators reach",
     "depthwise": "times that for a depthwise operator",
@@ -55,20 +55,11 @@ def _percent(errors: np.ndarray) -> str:
     return f"{100 * (np.exp(np.median(np.abs(errors))) - 1):.0f}%"
 
 
-def within(text: str) -> tuple[str, str, str]:
-    """What stands before, between and after the marks of the document."""
-    before, rest = text.split(BEGIN)
-    inside, after = rest.split(END)
-    return before, inside.strip(), after
-
-
 def main() -> None:
     """Print the tables, or write them."""
     made = tables(Fit.of([SHIPPED_REPORTS]))
     if sys.argv[1:] == ["--write"]:
-        before, _, after = within(DOC.read_text(encoding="utf-8"))
-        with replacing_file(DOC) as temporary:
-            temporary.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
+        write(DOC, {BEGIN: made})
     else:
         print(made)
 

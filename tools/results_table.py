@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_edge.devices.files import replacing_file, write_json
+from marked import begin, write
+
+from fer_edge.devices.files import write_json
 from fer_edge.train.recipe import AnyRecipe, ClassicalRecipe, EnsembleRecipe, Recipe
 from fer_edge.train.recipes import NAMED, kind_of, recipe_for
 from fer_edge.train.zoo import MODELS
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 EXTRACTS = DOC.parent / "results"
-BEGIN, END = "<!-- tools/results_table.py: begin -->", "<!-- end -->"
+BEGIN = begin("results_table")
 SCHEMA = 1
 WITHIN = 0.01
 """A model that comes so near its published accuracy, or beats it, is reproduced."""
@@ -237,12 +239,6 @@ def _text(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def document(text: str, made: str) -> str:
-    """The document with `made` between its marks."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{made}\n{END}{rest.split(END)[1]}"
-
-
 def main() -> None:
     """Extract, print or write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -259,9 +255,7 @@ def main() -> None:
         write_json(path, kept)
         print(f"written: {path}")
     elif given.write:
-        text = document(DOC.read_text(encoding="utf-8"), tables(rows()))
-        with replacing_file(DOC) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write(DOC, {BEGIN: tables(rows())})
     else:
         print(tables(rows()))
 
