@@ -48,7 +48,9 @@ def voted(rows: list[dict[str, int]], labels: list[int]) -> Dataset:
     return Dataset(faces, np.array(labels, np.uint8), np.zeros(n, np.uint8), votes, "votes", "0")
 
 
-@pytest.mark.parametrize("values", [{}, {"mixup": 0.4}, {"contrast": 0.2, "erase": 0.4, "shear": 0.1}])
+@pytest.mark.parametrize(
+    "values", [{}, {"mixup": 0.4}, {"contrast": 0.2, "erase": 0.4, "shear": 0.1, "blur": 1.0, "noise": 0.1}]
+)
 def test_a_batch_hangs_on_seed_epoch_and_number_alone(values: dict, drawn: Dataset) -> None:
     one, again, other = (batches(drawn, recipe(seed=seed, **values)) for seed in (5, 5, 6))
     again.set_epoch(3)
@@ -58,7 +60,9 @@ def test_a_batch_hangs_on_seed_epoch_and_number_alone(values: dict, drawn: Datas
     assert not np.array_equal(one[2][0], other[2][0])
 
 
-@pytest.mark.parametrize("values", [{}, {"mixup": 0.4}, {"erase": 0.4, "class_weights": True, "oversample": True}])
+@pytest.mark.parametrize(
+    "values", [{"noise": 0.2}, {"mixup": 0.4}, {"erase": 0.4, "class_weights": True, "oversample": True}]
+)
 def test_machines_together_see_the_batch_that_one_would_have_seen(values: dict, drawn: Dataset) -> None:
     asked = recipe(**values)
     whole, parts = batches(drawn, asked), [batches(drawn, asked, (at, 3)) for at in range(3)]
@@ -192,18 +196,29 @@ def test_a_copy_of_a_validation_face_is_not_fitted_to(drawn: Dataset) -> None:
     assert set(doubled.labels[part]) == set(range(7))
 
 
+def noise_of(before: np.ndarray, after: np.ndarray) -> float:
+    return float((after.astype(np.float64) - before)[(before > 100) & (before < 155)].std())
+
+
+LEVELS = {"flip": True, "blur": 2.0}
 CHANGES: dict[str, Callable[[np.ndarray, np.ndarray], bool]] = {
     "flip": lambda before, after: np.array_equal(after, before[:, ::-1]) or np.array_equal(after, before),
     "erase": lambda before, after: 0 < (before != after).mean() < 0.3 or np.array_equal(after, before),
+    "blur": lambda before, after: (
+        np.abs(np.diff(after.astype(int))).mean() <= np.abs(np.diff(before.astype(int))).mean()
+    ),
+    "noise": lambda before, after: noise_of(before, after) < 0.4 * 255,
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_does_what_its_name_says(name: str, drawn: Dataset) -> None:
-    asked = dataclasses.replace(recipe(**PLAIN), **{name: True if name == "flip" else 0.4})
+    asked = dataclasses.replace(recipe(**PLAIN), **{name: LEVELS.get(name, 0.4)})
     drawn_changes = draw_changes(asked, 40, 48, np.random.default_rng(0))
     changed = [drawn_changes.apply(at, drawn.faces[at]) for at in range(40)]
     assert all(CHANGES[name](drawn.faces[at], face) for at, face in enumerate(changed))
+    if name == "noise":
+        assert max(noise_of(drawn.faces[at], face) for at, face in enumerate(changed)) > 0.1 * 255
     moved = sum(not np.array_equal(drawn.faces[at], face) for at, face in enumerate(changed))
     assert 8 < moved < 32, "about half"
 

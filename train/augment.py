@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_edge.train.degrade import defocused, noisy
 from fer_edge.train.recipe import Recipe
 
 Faces = NDArray[np.uint8]
@@ -21,7 +22,9 @@ class Changes:
     """What is done to each of N faces; an entry is None where the recipe leaves it out.
 
     `matrices` (N, 2, 3) move pixels to where they go; `gains` and `offsets` (N,) act on grays; `boxes` (N, 4) are top,
-    left, height, width of what is erased, of no size where nothing is, and `grays` (N,) what it is filled with.
+    left, height, width of what is erased, of no size where nothing is, and `grays` (N,) what it is filled with. `blurs`
+    (N,) are sigmas in pixels and `noises` (N,) standard deviations as parts of 255 grays, 0 where there is none;
+    `seeds` (N,) draw the noise.
     """
 
     matrices: NDArray[np.float64] | None
@@ -29,6 +32,9 @@ class Changes:
     offsets: NDArray[np.float64] | None
     boxes: NDArray[np.int64] | None
     grays: NDArray[np.int64] | None
+    blurs: NDArray[np.float64] | None = None
+    noises: NDArray[np.float64] | None = None
+    seeds: NDArray[np.int64] | None = None
 
     def apply(self, at: int, face: Faces) -> Faces:
         """Face number `at` of the batch, (48, 48) uint8, after its changes; the edge is repeated outward."""
@@ -43,6 +49,10 @@ class Changes:
             top, left, height, width = self.boxes[at]
             face = face.copy()  # it may be the cache's own memory
             face[top : top + height, left : left + width] = self.grays[at]
+        if self.blurs is not None and self.blurs[at]:
+            face = defocused(face[None], float(self.blurs[at]))[0]
+        if self.noises is not None and self.seeds is not None and self.noises[at]:
+            face = noisy(face[None], float(self.noises[at]), np.random.default_rng(self.seeds[at]))[0]
         return face
 
 
@@ -59,7 +69,17 @@ def draw_changes(recipe: Recipe, n: int, side: int, rng: np.random.Generator) ->
         places = (rng.random((n, 2)) * (side - sizes)).astype(np.int64)
         boxes = np.concatenate([places, np.where(rng.random((n, 1)) < HALF, sizes, 0)], axis=1)
         grays = rng.integers(0, 256, n)
-    return Changes(matrices, gains, offsets, boxes, grays)
+    blurs = noises = seeds = None
+    if recipe.blur:
+        blurs = _some(recipe.blur, n, rng)
+    if recipe.noise:
+        noises, seeds = _some(recipe.noise, n, rng), rng.integers(0, 2**32, n)
+    return Changes(matrices, gains, offsets, boxes, grays, blurs, noises, seeds)
+
+
+def _some(largest: float, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """From 0 to the largest for half of the faces, else 0."""
+    return np.where(rng.random(n) < HALF, rng.uniform(0, largest, n), 0.0)
 
 
 def _matrices(recipe: Recipe, n: int, side: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -96,6 +96,8 @@ class Recipe(RecipeJson):
     flip: bool = _other(True, "mirror half of the faces")
     contrast: float = _number(0.0, 0, 0.9, "contrast and brightness either way, of 1")
     erase: float = _number(0.0, 0, 0.9, "largest erased rectangle, of the side; half of the faces get one")
+    blur: float = _number(0.0, 0, 8, "largest sigma of a blur in pixels of 48; half of the faces get one")
+    noise: float = _number(0.0, 0, 0.5, "largest standard deviation of noise, of 255 grays; half of the faces get some")
     small_epochs: int = _number(0, 0, 10_000, "first epochs, which see faces of small_side")
     small_side: int = _number(32, 16, 48, "pixels of the faces in small_epochs; the network must take any side")
     teachers: tuple[str, ...] = _other((), "folders of finished runs, which say what each view of a face is")

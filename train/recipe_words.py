@@ -5,7 +5,7 @@ from typing import Any
 
 from fer_edge.train.recipe import AnyRecipe, ClassicalRecipe, EnsembleRecipe
 
-_AUGMENTATION = ("rotation_deg", "shift", "zoom", "shear", "flip", "contrast", "erase")
+_AUGMENTATION = ("rotation_deg", "shift", "zoom", "shear", "flip", "contrast", "erase", "blur", "noise")
 
 
 def in_short(recipe: AnyRecipe | None) -> str:

@@ -23,7 +23,7 @@ Faces = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 _OF_VIEWS = (
     "batch_size", "oversample", "mixup", "rotation_deg", "shift", "zoom", "shear", "flip", "contrast", "erase",
-    "labels", "train_fraction", "val_fraction", "validation", "seed",
+    "blur", "noise", "labels", "train_fraction", "val_fraction", "validation", "seed",
 )  # fmt: skip
 """What decides which views a training has, and in which order."""
 
