@@ -46,13 +46,14 @@ def print_comparison(made: dict[str, Any]) -> None:
 
 def temperature_line(put_in: dict[str, Any] | None) -> str:
     """What the logits were divided by, and what that does to the judging images' calibration error."""
-    if put_in is None:
-        return "probabilities: as trained, no temperature was put in"
+    if put_in is None or put_in["value"] is None:
+        return f"probabilities: as trained, {'no temperature was asked for' if put_in is None else put_in['why_not']}"
     low, high = put_in["interval"]
+    before, after = put_in["before"], put_in["after"]
     return (
         f"probabilities: at temperature {put_in['value']:.3f} ({low:.3f} to {high:.3f}), fitted on "
-        f"{put_in['fitted_on']['images']:,} validation faces; calibration error {put_in['before']['ece']:.4f} before, "
-        f"{put_in['after']['ece']:.4f} after"
+        f"{put_in['fitted_on']['images']:,} validation faces"
+        + (f"; calibration error {before['ece']:.4f} before, {after['ece']:.4f} after" if before else "")
     )
 
 

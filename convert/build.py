@@ -15,7 +15,7 @@ from fer_edge.convert.gate_run import gate_of_bundle, validation_rows
 from fer_edge.convert.order import Order
 from fer_edge.convert.score import Step, failures, report
 from fer_edge.convert.target import this_target
-from fer_edge.convert.tempered import about, temperature_of, tempered, tempered_ranges
+from fer_edge.convert.tempered import about, judged, none_put_in, temperature_of, tempered, tempered_ranges
 from fer_edge.convert.write_models import write_models
 from fer_edge.devices.errors import ConversionError
 from fer_edge.devices.files import replacing_folder, write_json
@@ -66,8 +66,8 @@ def build_bundle(
             step(f"scoring {name} on {len(rows):,} images")
             logits[name], golden_logits[name] = _replay(folder, entry, faces, golden)
         made = report(data, order.split, REFERENCE, reference, logits, order.max_drop_pp)
+        made["temperature"] = _judged(temperature, reference, data, order.split)
         _gate(made, out)
-        made["temperature"] = temperature
         step("learning when a face is uncertain")
         gate, made["gate"] = gate_of_bundle(run, data, order.split, folder, entries)
         bundle_writer.write_golden(folder, golden, golden_logits)
@@ -88,22 +88,29 @@ def build_bundle(
 def _with_temperature(
     run: RunFolder, data: Dataset, order: Order, step: Step
 ) -> tuple[FrozenModel, dict[str, Range] | None, dict[str, Any] | None]:
-    """The run's network, its learned ranges, and its temperature's part of report.json; that is None without one."""
+    """The run's network, its learned ranges, and the temperature's part of report.json, None if none was asked for."""
     model, ranges = load_frozen(run.network()), learned(run)
-    rows = validation_rows(run, data) if order.temperature else None
-    if rows is None:
+    if not order.temperature:
         return model, ranges, None
+    rows = validation_rows(run, data)
+    if rows is None:
+        return model, ranges, none_put_in("this is not the run's data, so its validation faces are not known")
     step(f"fitting the temperature on {len(rows):,} validation faces")
     found = temperature_of(model.logits(np.asarray(data.faces[rows])), data.labels[rows])
     if found is None:
-        return model, ranges, None
-    judges = data.held_out(order.split)
-    before = model.logits(np.asarray(data.faces[judges]))
+        return model, ranges, none_put_in(f"{len(rows):,} validation faces tell none from 1")
     divided = tempered(model, found.value)
     if divided is None:
-        return model, ranges, None
+        return model, ranges, none_put_in("the network does not end in a layer that can be divided")
     ranges = None if ranges is None else tempered_ranges(ranges, model, found.value)
-    return divided, ranges, about(found, len(rows), before, data.labels[judges])
+    return divided, ranges, about(found, len(rows))
+
+
+def _judged(part: dict[str, Any] | None, reference: NDArray[np.float32], data: Dataset, split: str) -> Any:
+    """The temperature's part with what it does to the split, unless the split's faces are those that fitted it."""
+    if part is None or part["value"] is None or split == "val":
+        return part
+    return judged(part, reference, data.labels[data.held_out(split)])
 
 
 def learned(run: RunFolder) -> dict[str, Range] | None:

@@ -1,7 +1,7 @@
 """Puts a temperature into a network, so that a probability means what it says and no runtime has to know.
 
-Dividing the weights of the logits divides the logits (Guo et al. 2017): labels stay, no operator is added, and int8's
-scale of them shrinks with them. It is fitted on the run's validation faces with the float network.
+Dividing the weights of the logits divides the logits (Guo et al. 2017): the float network's labels stay, no operator is
+added, and int8's scale of the logits shrinks with them. It is fitted on the run's validation faces with that network.
 """
 
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ def temperature_of(logits: Logits, labels: Labels) -> Temperature | None:
 
 
 def tempered(model: FrozenModel, temperature: float) -> FrozenModel | None:
-    """The network with its logits divided, its weights changed in place; None where it does not end in dense layers."""
-    last = list(_last_layers(model.keras_model))
-    if not all(isinstance(layer, layers.Dense) and layer.activation is activations.linear for layer in last):
+    """The network with its logits divided, its weights changed in place; None where its end does not let that be."""
+    last = [_weighted(layer, before) for layer, before in _ends(model.keras_model)]
+    if not all(layer is not None and layer.activation is activations.linear for layer in last):
         return None
     for layer in last:
         layer.set_weights([array / temperature for array in layer.get_weights()])
@@ -45,34 +45,57 @@ def tempered_ranges(ranges: dict[str, Range], model: FrozenModel, temperature: f
     }
 
 
-def about(found: Temperature, fitted_on: int, logits: Logits, labels: Labels) -> dict[str, Any]:
-    """Its part of report.json: the value with its interval, and the judging faces' calibration before and after it.
-
-    Args:
-        found: the temperature.
-        fitted_on: how many validation faces.
-        logits: (N, 7) of the judging faces, before it.
-        labels: (N,) what they are.
-    """
-    before, after = (summary(scored(logits, labels, t)) for t in (1.0, found.value))
-    kept = ("nll", "brier", "mean_confidence", "ece", "ece_equal_mass", "ece_if_calibrated")
+def about(found: Temperature, fitted_on: int) -> dict[str, Any]:
+    """Its part of report.json; `judged` adds what it does to the images that judge."""
     return {
         "value": found.value,
         "interval": [found.low, found.high],
+        "why_not": None,
         "fitted_on": {"what": "validation faces of the run", "images": fitted_on},
-        "before": {name: before[name] for name in kept},
-        "after": {name: after[name] for name in kept},
+        "before": None,
+        "after": None,
     }
 
 
-def _last_layers(model: Any) -> Iterator[Any]:
-    """The layers that give the logits; of an ensemble's mean, those of all members."""
+def none_put_in(why_not: str) -> dict[str, Any]:
+    """The part of report.json where no temperature was put in, though one was asked for."""
+    keys = ("value", "interval", "why_not", "fitted_on", "before", "after")
+    return dict.fromkeys(keys) | {"why_not": why_not}
+
+
+def judged(part: dict[str, Any], logits: Logits, labels: Labels) -> dict[str, Any]:
+    """The part with the calibration of images that the temperature was not fitted to, before and after it.
+
+    Args:
+        part: of `about`, whose temperature the network has.
+        logits: (N, 7) of the network as it is now.
+        labels: (N,) what the images are.
+    """
+    kept = ("nll", "brier", "mean_confidence", "ece", "ece_equal_mass", "ece_if_calibrated")
+    found = {}
+    for when, temperature in (("before", 1 / part["value"]), ("after", 1.0)):
+        figures = summary(scored(logits, labels, temperature))
+        found[when] = {name: figures[name] for name in kept}
+    return part | found
+
+
+def _ends(model: Any) -> Iterator[tuple[Any, Any]]:
+    """The layers that give the logits, with those before them; of an ensemble's mean, those of all members."""
     last = model.layers[-1]
     if isinstance(last, Model):
-        yield from _last_layers(last)
+        yield from _ends(last)
     elif isinstance(last, layers.Average):
         for member in model.layers:
             if isinstance(member, Model):
-                yield from _last_layers(member)
+                yield from _ends(member)
     else:
-        yield last
+        yield last, model.layers[-2]
+
+
+def _weighted(last: Any, before: Any) -> Any | None:
+    """The layer whose weights decide the logits' size: the last, or a convolution of which it takes the mean."""
+    if isinstance(last, layers.Dense):
+        return last
+    if isinstance(last, layers.GlobalAveragePooling2D) and isinstance(before, layers.Conv2D):
+        return before if last.input is before.output else None
+    return None

@@ -1,5 +1,6 @@
 """Quantization-aware training: what is trained with is what every format computes with."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,10 @@ def test_what_cannot_be_had_is_one_sentence(runs: tuple[RunFolder, RunFolder], d
         aware_recipe(aware.recipe(), str(aware.path))
     with pytest.raises(RunError, match="is built already; leave out dropout"):
         aware_recipe(base.recipe(), str(base.path), dropout=0.1)
+    with pytest.raises(RunError, match="leave out --start"):
+        aware_recipe(base.recipe(), str(base.path), start="x")
+    with pytest.raises(RunError, match="batch norm is folded; start from the float run"):
+        train(drawn, replace(base.recipe(), start=str(aware.path)), tmp_path / "on")
     with pytest.raises(RunError, match="is a logreg; quantization-aware training takes networks"):
         aware_recipe(recipe_for("logreg"), "x")
     with pytest.raises(RunError, match="keeps other faces for validation"):

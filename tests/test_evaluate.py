@@ -184,8 +184,8 @@ def test_robustness_asks_the_model_of_the_bad_faces(by_hand: dict[str, Any]) -> 
     assert {row["images"] for row in few["robustness"]} == {4}
 
 
-def test_views_are_asked_of_and_named_by_the_mean_probability() -> None:
-    # The left half's brightness says happy, the right half's sad, by as many logits: a face and its mirror image.
+def test_views_are_mirrored_and_cropped_as_they_say() -> None:
+    # The left half's gray says happy, the right half's sad, by as many logits and one more.
     faces = np.zeros((3, 48, 48), np.uint8)
     faces[0, :, :24], faces[0, :, 24:] = 4, 1
     faces[1] = 20
@@ -198,15 +198,23 @@ def test_views_are_asked_of_and_named_by_the_mean_probability() -> None:
         logits[:, HAPPY], logits[:, SAD] = views[:, :, :24].mean((1, 2)), views[:, :, 24:].mean((1, 2)) + 1
         return logits
 
-    rows = under_views(faces, np.array([SAD, SAD, SAD]), halves, quiet)
+    once = halves(faces)
+    assert once.argmax(1).tolist() == [HAPPY, SAD, HAPPY]
+    asked.clear()
+    rows = under_views(faces, np.array([SAD, SAD, HAPPY]), once, halves, quiet)
     assert [(row["what"], row["passes"]) for row in rows] == [("the face and its mirror image", 2), ("ten crops", 10)]
-    assert len(asked) == 12
+    assert len(asked) == 11
     assert all(view.shape == faces.shape for view in asked)
-    assert (asked[1] == faces[:, :, ::-1]).all()
+    assert (asked[0] == faces[:, :, ::-1]).all()
     middle = cv2.resize(faces[2, 2:46, 2:46], (48, 48), interpolation=cv2.INTER_LINEAR)
-    assert (asked[6][2] == middle).all()
-    # Once, the first and the third say happy; mirrored, they say sad by two logits more.
-    assert halves(faces).argmax(1).tolist() == [HAPPY, SAD, HAPPY]
+    assert (asked[5][2] == middle).all()
+    assert [row["accuracy"] for row in rows] == [pytest.approx(2 / 3)] * 2  # mirrored, the third says sad by more
+
+
+def test_views_name_by_the_mean_probability_not_the_mean_logit() -> None:
+    once, other = np.zeros((1, 7), np.float32), np.zeros((1, 7), np.float32)
+    once[0, [HAPPY, FEAR]], other[0, SAD] = (10, 9.5), 8  # 62% happy, then 99.8% sad; mean logits 5 and 4
+    rows = under_views(np.zeros((1, 48, 48), np.uint8), np.array([SAD]), once, lambda _: other, quiet)
     assert rows[0]["accuracy"] == 1
 
 

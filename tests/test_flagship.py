@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -197,10 +198,20 @@ def test_a_run_begins_with_another_runs_weights(finished: RunFolder, labels: str
 def test_it_trains_on_from_there_and_no_longer_needs_it(finished: RunFolder, drawn: Dataset, tmp_path: Path) -> None:
     from fer_edge.train.fit import train
 
-    still = network(**SHORT, start=str(finished.path), learning_rate=1e-9, weight_decay=0.0)
-    on = train(drawn, still, tmp_path / "on")
+    class KilledError(Exception):
+        pass
+
+    def kill(row: dict[str, float]) -> None:
+        raise KilledError
+
+    first = shutil.copytree(finished.path, tmp_path / "first")
+    still = network(**SHORT, start=str(first), learning_rate=1e-9, weight_decay=0.0)
+    with pytest.raises(KilledError):
+        train(drawn, still, tmp_path / "on", on_epoch=kill)
+    shutil.rmtree(first)
+    on = train(drawn, None, tmp_path / "on", resume=True)
+    assert len(on) == SHORT["epochs"]
     assert on[-1]["val_accuracy"] == pytest.approx(finished.history()[-1]["val_accuracy"], abs=0.03)
-    assert train(drawn, None, tmp_path / "on", resume=True) == on
 
 
 def test_a_run_that_cannot_be_begun_with_is_refused(finished: RunFolder, drawn: Dataset, tmp_path: Path) -> None:
@@ -209,6 +220,7 @@ def test_a_run_that_cannot_be_begun_with_is_refused(finished: RunFolder, drawn: 
     for values, sentence in (
         ({"start": str(finished.path), "val_fraction": 0.2}, "keeps other faces for validation"),
         ({"start": str(tmp_path / "no")}, "is not a training run"),
+        ({"start": str(finished.path), "standardize": True}, "was trained with standardize=False; give the same"),
     ):
         with pytest.raises(RunError, match=sentence):
             train(drawn, network(**SHORT | values), tmp_path / "run")

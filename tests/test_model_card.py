@@ -2,12 +2,14 @@
 
 import importlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from fer_edge.calibration.calibration_set import CalibrationSet, save
 from fer_edge.edge_runtime.bundle import BUNDLED, Bundle
 from fer_edge.train.recipes import recipe_for
 from fer_edge.train.run_folder import RunFolder
@@ -38,15 +40,28 @@ def test_the_reports_are_of_the_bundle_that_ships(tool: ModuleType) -> None:
         assert sums[variant.name] == variant.files[0].sha256
 
 
-def test_take_leaves_no_path_of_this_machine(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, calibration = RunFolder(tmp_path / "run"), tmp_path / "calibration.json"
+@pytest.fixture
+def taken(tmp_path: Path) -> tuple[RunFolder, Path, Path]:
+    """A run, a bundle that says that it was made of it, and the calibration set that it names."""
+    run, bundle, calibration = RunFolder(tmp_path / "run"), tmp_path / "bundle", tmp_path / "calibration.json"
     recipe = recipe_for("tiny", start=str(tmp_path / "first"), teachers=(str(tmp_path / "teacher"),))
     run.create(recipe, {"data_sha256": "0", "data_path": str(tmp_path / "data")}, {"cpu": "Some CPU"})
     (run.path / "curves.png").write_bytes(b"curves")
-    calibration.write_text("{}")
+    run.model.write_bytes(b"model")
+    save(CalibrationSet((1, 2), "0" * 64, 3, {}), calibration)
+    shutil.copytree(BUNDLED, bundle)
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    manifest |= {"training_run": run.identity(), "calibration": "0" * 12 + "-s3-n2"}
+    (bundle / "bundle.json").write_text(json.dumps(manifest))
+    return run, bundle, calibration
+
+
+def test_take_leaves_no_path_of_this_machine(
+    tool: ModuleType, taken: tuple[RunFolder, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "docs").mkdir()
     monkeypatch.setattr(tool, "REPORTS", tmp_path / "docs")
-    tool.take(run, BUNDLED, calibration)
+    tool.take(*taken)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "docs").iterdir()}
     assert set(kept) == {
         "recipe.json", "history.json", "environment.json", "curves.png", "report.json", "calibration.json",
@@ -54,3 +69,29 @@ def test_take_leaves_no_path_of_this_machine(tool: ModuleType, tmp_path: Path, m
     assert str(tmp_path).encode() not in b"".join(kept.values())
     recipe = json.loads(kept["recipe.json"])["recipe"]
     assert (recipe["start"], recipe["teachers"]) == ("first", ["teacher"])
+
+
+def test_take_refuses_what_does_not_belong_together(
+    tool: ModuleType, taken: tuple[RunFolder, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, bundle, calibration = taken
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(tool, "REPORTS", tmp_path / "docs")
+    with pytest.raises(SystemExit, match="was not made of"):
+        tool.take(run, BUNDLED, calibration)
+    with pytest.raises(SystemExit, match="was not calibrated with"):
+        tool.take(run, bundle, ROOT / "docs/model/calibration.json")
+    (run.path / "curves.png").unlink()
+    with pytest.raises(SystemExit, match=r"has no curves\.png"):
+        tool.take(run, bundle, calibration)
+    assert not list((tmp_path / "docs").iterdir())
+
+
+def test_a_mark_that_is_missing_is_one_sentence(tool: ModuleType) -> None:
+    marked = importlib.import_module("marked")
+    for text in ("no mark", "<!-- a --> and no end", "<!-- a --><!-- end --><!-- a --><!-- end -->"):
+        with pytest.raises(SystemExit, match="needs one line <!-- a -->"):
+            marked.marked(text, "<!-- a -->", "made")
+    assert marked.marked("x\n<!-- a -->\nold\n<!-- end -->\ny", "<!-- a -->", "new") == (
+        "x\n<!-- a -->\nnew\n<!-- end -->\ny"
+    )

@@ -1,17 +1,21 @@
 """The temperature that convert puts into a network: which one, where, and what it changes."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 from fer_edge.calibration.ranges import Range
+from fer_edge.convert.build import _judged, _with_temperature
 from fer_edge.convert.frozen import FrozenModel, load_frozen
+from fer_edge.convert.order import Order
 from fer_edge.convert.tempered import temperature_of, tempered, tempered_ranges
 from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.vocabulary import softmax
-from fer_edge.train.dataset import load_dataset
+from fer_edge.train.dataset import Dataset, build_dataset, load_dataset
+from fer_edge.train.recipes import recipe_for
 from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.split import rows_of
 
@@ -49,6 +53,16 @@ def test_so_are_those_of_every_member_of_an_ensemble() -> None:
     np.testing.assert_allclose(after.logits(FACES), before * 2, rtol=1e-5, atol=1e-6)
 
 
+def test_so_is_a_map_of_which_the_mean_is_taken() -> None:
+    pixels = keras.Input((48, 48, 1))
+    maps = keras.layers.Conv2D(7, 3)(keras.layers.Rescaling(1 / 255)(pixels))
+    model = logits_of(keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(maps)))
+    before = model.logits(FACES)
+    after = tempered(model, 1.6)
+    assert after is not None
+    np.testing.assert_allclose(after.logits(FACES), before / 1.6, rtol=1e-4, atol=1e-6)
+
+
 def test_a_network_that_ends_otherwise_stays_as_it_is() -> None:
     model = logits_of(chain_of(keras.layers.Dense(7), keras.layers.LayerNormalization()))
     before = model.logits(FACES)
@@ -83,11 +97,59 @@ def test_convert_puts_it_in_and_says_so(chain) -> None:
     golden = bundle.golden()
     reference, said = network.logits(golden.faces), golden.logits["keras/float32"]
     if wanted is None:
-        assert put_in is None
+        assert put_in["value"] is None
+        assert put_in["why_not"] in chain.outputs["convert"]
         np.testing.assert_allclose(said, reference, rtol=1e-4, atol=1e-4)
-        assert "as trained" in chain.outputs["convert"]
         return
     assert put_in["value"] == pytest.approx(wanted.value)
     assert put_in["fitted_on"]["images"] == len(validation)
     np.testing.assert_allclose(said, reference / wanted.value, rtol=1e-4, atol=1e-4)
     assert f"at temperature {wanted.value:.3f}" in chain.outputs["convert"]
+
+
+def a_run(data: Dataset, folder: Path, times: float) -> RunFolder:
+    """Not trained: a network whose logits are those of the labels that the faces' grays spell, `times` too large."""
+    recipe = recipe_for("cnn", val_fraction=0.3)
+    run = RunFolder(folder)
+    run.create(recipe, {"data_sha256": data.sha256}, {})
+    model = chain_of(keras.layers.Dense(7))
+    kernel = np.linspace(-1, 1, 7, dtype=np.float32)[None]
+    model.layers[-1].set_weights([times * 9 * kernel, -times * 9 * kernel[0] / 2])
+    model.save(run.model)
+    return run
+
+
+@pytest.fixture(scope="module")
+def spelled() -> Dataset:
+    """Faces of one gray each; what they are was drawn from a softmax that the gray decides."""
+    rng = np.random.default_rng(1)
+    grays = rng.integers(0, 256, 3000)
+    slopes = np.linspace(-1, 1, 7)
+    chances = softmax(np.float32(9 * slopes * (grays[:, None] / 255 - 0.5)))
+    labels = np.array([rng.choice(7, p=p / p.sum()) for p in chances.astype(np.float64)], np.uint8)
+    faces = np.broadcast_to(grays[:, None, None], (3000, 48, 48)).astype(np.uint8)
+    return build_dataset(faces, labels, np.repeat([0, 1, 2], 1000).astype(np.uint8), None, "spelled")
+
+
+def test_logits_twice_too_large_are_halved(spelled: Dataset, tmp_path: Path) -> None:
+    run = a_run(spelled, tmp_path / "run", 2.0)
+    own = load_frozen(run.network()).logits(FACES)
+    model, _, put_in = _with_temperature(run, spelled, Order(("tflite",)), lambda _: None)
+    assert put_in is not None
+    assert put_in["interval"][0] < 2 < put_in["interval"][1]
+    np.testing.assert_allclose(model.logits(FACES), own / put_in["value"], rtol=1e-4, atol=1e-5)
+    test = spelled.faces[spelled.rows("test")]
+    found = _judged(put_in, model.logits(test), spelled, "test")
+    assert found["after"]["ece"] < found["before"]["ece"] / 2
+    assert found["after"]["nll"] < found["before"]["nll"]
+    val = _judged(put_in, model.logits(test), spelled, "val")
+    assert val["before"] is val["after"] is None, "faces that fitted it cannot judge it"
+
+
+def test_what_is_right_already_is_left_and_so_is_what_nobody_asked_for(spelled: Dataset, tmp_path: Path) -> None:
+    run = a_run(spelled, tmp_path / "run", 1.0)
+    own = load_frozen(run.network()).logits(FACES)
+    for order, why in ((Order(("tflite",)), "tell none from 1"), (Order(("tflite",), temperature=False), None)):
+        model, _, put_in = _with_temperature(run, spelled, order, lambda _: None)
+        np.testing.assert_array_equal(model.logits(FACES), own)
+        assert (put_in is None) if why is None else (put_in["value"] is None and why in put_in["why_not"])

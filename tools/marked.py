@@ -13,9 +13,11 @@ def begin(tool: str, part: str = "begin") -> str:
 
 
 def marked(text: str, mark: str, made: str) -> str:
-    """The text with `made` between a mark and the next end."""
+    """The text with `made` between a mark and the next end; a document that lacks them ends the tool."""
+    if text.count(mark) != 1 or END not in text.split(mark)[1]:
+        raise SystemExit(f"the document needs one line {mark} and an {END} after it")
     before, rest = text.split(mark)
-    _, after = rest.split(END, 1)
+    after = rest.split(END, 1)[1]
     return f"{before}{mark}\n{made}\n{END}{after}"
 
 

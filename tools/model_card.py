@@ -11,20 +11,24 @@ compare.json, bench.json and their pages are written there by `fer-edge compare`
 import argparse
 import json
 import shutil
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from marked import begin, write
 
+from fer_edge.calibration.calibration_set import CalibrationSet
 from fer_edge.devices.files import write_json
 from fer_edge.edge_runtime.bench_claims import float_ratios
+from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.vocabulary import EMOTIONS
+from fer_edge.train.eval_training import without_paths
 from fer_edge.train.run_folder import RunFolder
-from fer_edge.train.zoo import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CARD, REPORTS = ROOT / "README.md", ROOT / "docs" / "MODEL_CARD.md", ROOT / "docs" / "model"
 ENGINES = {"tflite": "LiteRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+OF_RUN = ("history.json", "environment.json", "curves.png")
 INT8 = tuple(f"{engine}/int8" for engine in ENGINES)
 Json = dict[str, Any]
 
@@ -32,6 +36,8 @@ Json = dict[str, Any]
 def read(name: str) -> Json:
     """One of the reports."""
     found: Json = json.loads((REPORTS / name).read_text(encoding="utf-8"))
+    if name != "bench.json" and found.get("data", {}).get("split", "test") != "test":
+        raise SystemExit(f"{name} was judged on another split than PublicTest; make it with --split test")
     return found
 
 
@@ -58,7 +64,7 @@ def _line(cells: list[str]) -> str:
 def headline(report: Json) -> str:
     """README's first bullet."""
     float_, rows = report["reference"], [report["variants"][name] for name in INT8]
-    most = max(row["drop_pp"] for row in rows)
+    most = ceil(100 * max(row["drop_pp"] for row in rows)) / 100
     loses = f"loses more than {most:.2f} points" if most > 0 else "loses any"
     return (
         "- **An int8 model that was judged, not just converted.** The one that ships: "
@@ -130,7 +136,8 @@ def thresholds(report: Json) -> str:
     gate = report["gate"]
     least, check = gate["thresholds"], gate["check"]
     named = check["coverage"] * check["accuracy_covered"]
-    left = (check["accuracy_all"] - named) / (1 - check["coverage"])
+    left = (check["accuracy_all"] - named) / (1 - check["coverage"]) if check["coverage"] < 1 else None
+    unnamed = "-" if left is None else f"of PublicTest's faces that the gate does not name, {left:.0%} are right"
     rows = [
         ("small", "longer side of the face's box in the frame", "min_side_px", "{:g} px", _around(gate, "min_side_px")),
         ("dark", "mean gray of the 48×48 face", "min_brightness", "{:.1f}", _around(gate, "min_brightness")),
@@ -140,7 +147,7 @@ def thresholds(report: Json) -> str:
         ),
         (
             "unsure", "best probability minus the second best", "min_margin", "{:.3f}",
-            f"of PublicTest's faces that the gate does not name, {left:.0%} are right",
+            unnamed,
         ),
     ]  # fmt: skip
     cells = [
@@ -156,7 +163,23 @@ def _around(gate: Json, measure: str) -> str:
     steps.sort(key=lambda step: -step["median"])
     under = next((at for at, step in enumerate(steps) if step["accuracy"] < 0.5), len(steps))
     near = steps[max(0, under - 2) : under + 2]
-    return ", ".join(f"{step['accuracy']:.0%} right at {step['what'].removeprefix('defocus, ')}" for step in near)
+    return ", ".join(f"{step['accuracy']:.0%} right at {_degree(measure, step)}" for step in near)
+
+
+def _degree(measure: str, step: Json) -> str:
+    """How bad the faces of a step are: small ones by the box that the gate measures, others by what was done."""
+    return f"{step['median']:g} px" if measure == "min_side_px" else step["what"].removeprefix("defocus, ")
+
+
+def refused(report: Json) -> str:
+    """How many faces taught the thresholds, and how many good ones darkness and blur refuse."""
+    found = report["gate"]["validation"]
+    return (
+        f"The thresholds are in bundle.json, each learned from the {found['n']:,} faces on which the run validated "
+        "(a part of Training that\nthe network was not fitted to), with the int8 model as it ships. `dark` and "
+        "`blurred` may each refuse at most 0.5% of these as they\nare; here they refuse "
+        f"{found['rejected']['dark']} and {found['rejected']['blurred']}."
+    )
 
 
 def covered(report: Json) -> str:
@@ -224,6 +247,7 @@ def parts() -> dict[Path, dict[str, str]]:
         "accuracy": accuracy(report),
         "recall": recalls(report),
         "thresholds": thresholds(report),
+        "refused": refused(report),
         "covered": covered(report),
         "named": named(report),
         "probabilities": probabilities(report),
@@ -237,16 +261,21 @@ def parts() -> dict[Path, dict[str, str]]:
 
 
 def take(run: RunFolder, bundle: Path, calibration: Path) -> None:
-    """Copy what the card stands on into docs/model."""
+    """Copy what the card stands on into docs/model; files that do not belong together end the tool."""
+    manifest = Bundle.open(bundle).manifest
+    if manifest["training_run"] != run.identity():
+        raise SystemExit(f"{bundle} was not made of {run.path}")
+    made = json.loads(calibration.read_text(encoding="utf-8"))
+    chosen = CalibrationSet(tuple(made["rows"]), made["data_sha256"], made["seed"], made["covers"])
+    if manifest["calibration"] != chosen.id:
+        raise SystemExit(f"{bundle} was not calibrated with {calibration}")
+    if missing := [name for name in OF_RUN if not (run.path / name).is_file()]:
+        raise SystemExit(f"{run.path} has no {', '.join(missing)}")
     about = run.about()
     about.pop("data_path", None)
-    for name in ("start", "teacher_cache", "quantization_aware"):
-        if about["recipe"].get(name):
-            about["recipe"][name] = Path(about["recipe"][name]).name
-    about["recipe"]["teachers"] = [Path(teacher).name for teacher in about["recipe"].get("teachers", ())]
-    assert about["recipe"]["model"] in MODELS
+    about["recipe"] = without_paths(about["recipe"])
     write_json(REPORTS / "recipe.json", about)
-    for name in ("history.json", "environment.json", "curves.png"):
+    for name in OF_RUN:
         shutil.copyfile(run.path / name, REPORTS / name)
     shutil.copyfile(bundle / "report.json", REPORTS / "report.json")
     shutil.copyfile(calibration, REPORTS / "calibration.json")

@@ -81,7 +81,7 @@ class Row:
         if self.recipe is not None:
             named, changed = asked(self.recipe)
             words += [f"--recipe {named}"] if named else []
-            words += [f"--set {name}={_text(value)}" for name, value in changed.items()]
+            words += [f"--set {name}={_placed(name, value)}" for name, value in changed.items()]
         if self.name != self.model:
             words.append(f"--out runs/{self.name}")
         return " ".join(words)
@@ -233,6 +233,12 @@ def _losses(row: Row) -> str:
         figures = (f"{epoch[n]:.4f}" if n.endswith("loss") else f"{epoch[n]:.2%}" for n in columns)
         lines.append(f"| {epoch['epoch']} | " + " | ".join(figures) + " |")
     return "\n".join(lines)
+
+
+def _placed(name: str, value: Any) -> str:
+    """A value as `--set` takes it; of another run an extract keeps the name alone."""
+    runs = {"start": [value], "quantization_aware": [value], "teachers": value}.get(name)
+    return _text(value) if not runs or value is None else ",".join(f"runs/{run}" for run in runs)
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,7 @@ def training_of(run: RunFolder) -> dict[str, Any]:
     """The recipe without paths, `epochs_run`, `seconds`, `best_epoch`, `history` by epoch, and `phases` of the rate."""
     recipe, history = run.recipe(), run.history()
     return {
-        "recipe": _without_paths(recipe.to_json()),
+        "recipe": without_paths(recipe.to_json()),
         "epochs_run": len(history),
         "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
         "best_epoch": best_epoch(history, recipe.choose),
@@ -34,7 +34,7 @@ def phases(history: list[Epoch]) -> list[dict[str, float]]:
     return found
 
 
-def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
+def without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     """Of files and folders the names alone: where they lay is nobody's business but the run's."""
     if "members" in recipe:
         recipe["members"] = [Path(member).name for member in recipe["members"]]

@@ -21,19 +21,20 @@ Faces = NDArray[np.uint8]
 
 
 def under_views(
-    faces: Faces, labels: NDArray[np.int64], logits: Infer, step: Callable[[str], None]
+    faces: Faces, labels: NDArray[np.int64], once: NDArray[np.float32], logits: Infer, step: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """A row a way of asking: `what`, `passes`, `accuracy`, `accuracy_interval`; named is by the mean probability.
 
     Args:
         faces: (N, 48, 48) uint8.
         labels: (N,) their classes.
+        once: (N, K) logits of the faces as they are.
         logits: the model.
         step: called with what is being done.
     """
     step("asking of mirrored faces")
     mirrored = mirror(faces)
-    both = [softmax(logits(view)) for view in (faces, mirrored)]
+    both = [softmax(once), softmax(logits(mirrored))]
     step("asking of ten crops")
     ten = [softmax(logits(crop)) for view in (faces, mirrored) for crop in crops(view)]
     rows = (("the face and its mirror image", both), ("ten crops", ten))

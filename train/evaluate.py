@@ -62,7 +62,7 @@ def evaluate(data: Dataset, subject: Subject, plan: Plan, step: Step) -> dict[st
         # As the model comes: a temperature would need images that judge nothing.
         "confidence": summary(scored(answers.logits, images.labels.astype(np.uint8))),
         "robustness": _robustness(images, subject, plan, step),
-        "views": under_views(images.faces, images.labels, subject.logits, step) if plan.views else None,
+        "views": _views(answers, subject, plan, step),
         "predictions": {
             "rows": images.rows.tolist(),
             "labels": images.labels.tolist(),
@@ -106,6 +106,12 @@ def _robustness(images: Images, subject: Subject, plan: Plan, step: Step) -> lis
     some = np.random.default_rng([plan.seed, 12]).permutation(len(images.rows))[: plan.robustness_images]
     some.sort()
     return under_conditions(images.faces[some], images.labels[some], subject.logits, step, plan.seed)
+
+
+def _views(answers: Answers, subject: Subject, plan: Plan, step: Step) -> list[dict[str, Any]] | None:
+    if not plan.views:
+        return None
+    return under_views(answers.images.faces, answers.images.labels, answers.logits, subject.logits, step)
 
 
 def _explanation(answers: Answers, subject: Subject, plan: Plan, step: Step) -> dict[str, Any] | None:

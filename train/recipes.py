@@ -119,6 +119,8 @@ def aware_recipe(base: AnyRecipe, path: str, **overrides: Any) -> Recipe:
         raise RunError(f"{path} is a {base.model}; quantization-aware training takes networks with logits")
     if base.quantization_aware is not None:
         raise RunError(f"{path} is quantization-aware already; give the float run, {base.quantization_aware}")
+    if overrides.get("start") is not None:
+        raise RunError(f"--quantization-aware begins with the weights of {path}; leave out --start")
     built = ("dropout", "image_side", "standardize", "weights", "trainable", "labels")
     if fixed := [name for name in built if overrides.get(name) is not None]:
         raise RunError(f"the network of {path} is built already; leave out {', '.join(fixed)}")

@@ -23,9 +23,11 @@ Faces = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 _OF_VIEWS = (
     "batch_size", "oversample", "mixup", "rotation_deg", "shift", "zoom", "shear", "flip", "contrast", "erase",
-    "blur", "noise", "labels", "train_fraction", "val_fraction", "validation", "seed",
+    "labels", "train_fraction", "val_fraction", "validation", "seed",
 )  # fmt: skip
 """What decides which views a training has, and in which order."""
+_LATER = ("blur", "noise")
+"""The same, in a store's name only where they are asked for: stores of before keep theirs."""
 
 
 class Teacher:
@@ -47,6 +49,7 @@ class Teacher:
         self._folder: Path | None = None
         if recipe.teacher_cache is not None:
             views = {name: getattr(recipe, name) for name in _OF_VIEWS}
+            views |= {name: value for name in _LATER if (value := getattr(recipe, name))}
             about = json.dumps([views, data.sha256, sorted(run.identity() for run in runs)])
             self._folder = Path(recipe.teacher_cache) / hashlib.sha256(about.encode()).hexdigest()[:16]
         self._epoch: int | None = None

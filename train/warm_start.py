@@ -36,11 +36,21 @@ def check_start(recipe: Recipe, data: Dataset) -> None:
     """Whether the run to start from has not been fitted to the faces that validate here.
 
     Raises:
-        RunError: it may have been, it is unfinished, or it is no network.
+        RunError: it may have been, it is unfinished, it is another network, or what is asked for does not go with it.
     """
     run = RunFolder(Path(str(recipe.start)))
     theirs = run.recipe()
     if not isinstance(theirs, Recipe) or theirs.model != recipe.model:
         raise RunError(f"{run.path} is a {theirs.model}, not a {recipe.model}; start from a run of the same network")
+    if theirs.quantization_aware is not None:
+        raise RunError(
+            f"{run.path} is quantization-aware, its batch norm is folded; start from the float run, "
+            f"{theirs.quantization_aware}"
+        )
+    if recipe.weights not in (None, "none", "imagenet"):
+        raise RunError(f"--start brings all weights; leave out --weights {recipe.weights}")
+    for name in ("standardize", "image_side"):
+        if getattr(theirs, name) != getattr(recipe, name):
+            raise RunError(f"{run.path} was trained with {name}={getattr(theirs, name)}; give the same")
     run.finished_model()
     check_unseen(f"--start {run.path}", run.about()["data_sha256"], theirs, data, recipe)

@@ -77,9 +77,10 @@ def check_recipe(recipe: AnyRecipe, count: int) -> None:
             f"{count} workers cannot share batches of {recipe.batch_size} equally; "
             f"give --batch-size a multiple of {count}, or another --workers"
         )
-    if recipe.average or recipe.teachers or recipe.quantization_aware:
+    if recipe.average or recipe.teachers or recipe.quantization_aware or recipe.start:
         raise RunError(
-            "averaged weights, teachers and quantization-aware training are for one process; leave --workers out"
+            "averaged weights, teachers, quantization-aware training and --start are for one process; "
+            "leave --workers out"
         )
     if find_spec("jax") is None:
         raise RunError(needs_extra("jax", "distributed"))
