@@ -15,14 +15,14 @@ from fer_edge.calibration.ranges import Range
 from fer_edge.convert.frozen import FrozenModel, freeze
 from fer_edge.convert.layers import keras_layers
 from fer_edge.train.judge_confidence import scored, summary
-from fer_edge.train.temperature import Logits, Temperature, fit_temperature
+from fer_edge.train.temperature import Logits, Temperature, consistent_temperature
 
 Labels = NDArray[np.uint8]
 
 
 def temperature_of(logits: Logits, labels: Labels) -> Temperature | None:
-    """The temperature of these faces; None where there is none that can be told from 1."""
-    found = fit_temperature(logits, labels)
+    """The temperature at which the mean confidence is what is right; None where none can be told from 1."""
+    found = consistent_temperature(logits, labels)
     return None if found is None or found.low <= 1 <= found.high else found
 
 

@@ -1,5 +1,6 @@
 """Temperature and calibration error against other implementations, and against numbers worked out by hand."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,14 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from fer_edge.train import judge_confidence as jc
-from fer_edge.train.temperature import fit_temperature, log_probabilities, nll_by_image
+from fer_edge.train.temperature import (
+    Logits,
+    Temperature,
+    consistent_temperature,
+    fit_temperature,
+    log_probabilities,
+    nll_by_image,
+)
 
 Labels = NDArray[np.uint8]
 
@@ -23,10 +31,14 @@ def sampled(n: int, temperature: float, seed: int = 0) -> tuple[NDArray[np.float
 
 # Temperature
 
+Fit = Callable[[Logits, Labels], Temperature | None]
+both = pytest.mark.parametrize("fit", [fit_temperature, consistent_temperature])
 
+
+@both
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
-def test_the_temperature_that_the_labels_were_drawn_with_is_found(temperature: float) -> None:
-    found = fit_temperature(*sampled(20_000, temperature, seed=1))
+def test_the_temperature_that_the_labels_were_drawn_with_is_found(fit: Fit, temperature: float) -> None:
+    found = fit(*sampled(20_000, temperature, seed=1))
     assert found is not None
     assert found.low < temperature < found.high
     assert found.value == pytest.approx(temperature, rel=0.05)
@@ -46,16 +58,32 @@ def test_the_temperature_has_the_least_likelihood_of_all() -> None:
     assert nll_by_image(logits, labels, found.value).mean() == pytest.approx(other.fun, rel=1e-12)
 
 
-def test_the_interval_of_the_temperature_is_that_of_a_bootstrap() -> None:
+def test_the_consistent_temperature_makes_confidence_what_is_right_and_the_other_not() -> None:
+    logits, labels = sampled(4000, 1.7)
+    # Wrong labels far from what the logits say cost likelihood most, and the hotter network is too modest then.
+    rng = np.random.default_rng(5)
+    labels = np.where(rng.random(4000) < 0.1, rng.integers(0, 7, 4000), labels).astype(np.uint8)
+    gaps = {}
+    for fit in (fit_temperature, consistent_temperature):
+        found = fit(logits, labels)
+        assert found is not None
+        of = jc.scored(logits, labels, found.value)
+        gaps[fit] = abs(float(of.confidence.mean() - of.right.mean()))
+    assert gaps[consistent_temperature] < 1e-9
+    assert gaps[fit_temperature] > 0.005
+
+
+@both
+def test_the_interval_of_the_temperature_is_that_of_a_bootstrap(fit: Fit) -> None:
     logits, labels = sampled(800, 1.3, seed=4)
     # A twentieth of the labels are any: no temperature fits, and the plain likelihood interval would be too short.
     rng = np.random.default_rng(5)
     labels = np.where(rng.random(800) < 0.05, rng.integers(0, 7, 800), labels).astype(np.uint8)
-    found = fit_temperature(logits, labels)
+    found = fit(logits, labels)
     values = []
-    for _ in range(150):
+    for _ in range(600):
         at = rng.integers(0, 800, 800)
-        again = fit_temperature(logits[at], labels[at])
+        again = fit(logits[at], labels[at])
         assert again is not None
         values.append(again.value)
     assert found is not None
@@ -63,15 +91,17 @@ def test_the_interval_of_the_temperature_is_that_of_a_bootstrap() -> None:
     assert (found.low, found.high) == pytest.approx((low, high), rel=0.04)
 
 
-def test_the_interval_holds_the_truth_in_nearly_95_of_100_samples() -> None:
+@both
+def test_the_interval_holds_the_truth_in_nearly_95_of_100_samples(fit: Fit) -> None:
     held = 0
     for seed in range(200):
-        found = fit_temperature(*sampled(300, 1.5, seed))
+        found = fit(*sampled(300, 1.5, seed))
         assert found is not None
         held += found.low <= 1.5 <= found.high
     assert 181 <= held <= 199  # 99.8% of binomial(200, 0.95)
 
 
+@both
 @pytest.mark.parametrize(
     ("logits", "labels"),
     [
@@ -82,8 +112,10 @@ def test_the_interval_holds_the_truth_in_nearly_95_of_100_samples() -> None:
         (np.zeros((0, 7)), np.zeros(0)),
     ],
 )
-def test_where_no_temperature_fits_there_is_none(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-    assert fit_temperature(logits.astype(np.float32), labels.astype(np.uint8)) is None
+def test_where_no_temperature_fits_there_is_none(
+    fit: Fit, logits: NDArray[np.float64], labels: NDArray[np.int64]
+) -> None:
+    assert fit(logits.astype(np.float32), labels.astype(np.uint8)) is None
 
 
 def test_log_probabilities_of_huge_logits_are_finite() -> None:

@@ -66,6 +66,41 @@ def fit_temperature(logits: Logits, labels: NDArray[np.uint8]) -> Temperature | 
     return Temperature(1 / b, exp(-Z * spread) / b, exp(Z * spread) / b)
 
 
+def consistent_temperature(logits: Logits, labels: NDArray[np.uint8]) -> Temperature | None:
+    """The temperature at which the mean confidence is the share that is named rightly; None where none has it.
+
+    Expectation consistency (Clarté et al. 2023, "Expectation consistency for calibration of neural networks"). Where
+    labels are noisy and the training smoothed them, one temperature cannot fit all seven probabilities; that of the
+    least likelihood then buys the others' fit with a confidence that is too high, and this one looks at the confidence
+    alone. The interval is that of log b, b = 1 / temperature: the spread of confidence less right over its slope.
+
+    Args:
+        logits: (N, 7).
+        labels: (N,) true emotions.
+    """
+    z = logits.astype(np.float64)
+    right = z.argmax(axis=1) == labels if len(labels) else np.zeros(0, bool)
+    low, high = 1 / HIGHEST, 1 / LOWEST
+    if len(labels) == 0 or not _confidence(z, low).mean() < right.mean() < _confidence(z, high).mean():
+        return None
+    for _ in range(80):
+        b = sqrt(low * high)
+        if _confidence(z, b).mean() < right.mean():
+            low = b
+        else:
+            high = b
+    b = sqrt(low * high)
+    p = np.exp(log_probabilities(z, 1 / b))
+    confidence = p.max(axis=1)
+    slope = float((confidence * (z.max(axis=1) - (p * z).sum(axis=1))).mean())
+    spread = float((confidence - right).std()) / sqrt(len(labels)) / slope / b
+    return Temperature(1 / b, exp(-Z * spread) / b, exp(Z * spread) / b)
+
+
+def _confidence(z: NDArray[np.float64], b: float) -> NDArray[np.float64]:
+    return np.asarray(np.exp(log_probabilities(z, 1 / b)).max(axis=1))
+
+
 def _slopes(z: NDArray[np.float64], labels: NDArray[np.uint8], b: float) -> NDArray[np.float64]:
     """Derivatives (N,) of each image's negative log-likelihood in b: the mean logit less that of the true emotion."""
     p = np.exp(log_probabilities(z, 1 / b))
