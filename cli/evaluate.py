@@ -106,6 +106,11 @@ def _print(made: dict[str, Any]) -> None:
             ["condition", "accuracy", "95% interval"],
             rows,
         )
+    for kind, row in (made["duplicates"] or {}).items():
+        if row["images"]:
+            share = f"{row['accuracy']:.2%} ({_span(row['accuracy_interval'])})"
+            says = "with a duplicate in Training" if kind == "known" else "without one"
+            print(f"{row['images']:,} images {says}: {share}")
     for row in made["views"] or []:
         share = f"{row['accuracy']:.2%} ({_span(row['accuracy_interval'])})"
         print(f"asked of {row['what']}, {row['passes']} passes: {share}")

@@ -26,6 +26,7 @@ from fer_edge.train.dataset import Dataset, load_dataset, save_dataset
 from fer_edge.train.degrade import brightened, compressed, occluded
 from fer_edge.train.eval_explain import chosen_images
 from fer_edge.train.eval_images import images_of
+from fer_edge.train.eval_known import known_and_new
 from fer_edge.train.eval_latency import BATCH, latency_ms
 from fer_edge.train.eval_page import evaluation_page
 from fer_edge.train.eval_robustness import CONDITIONS
@@ -182,6 +183,26 @@ def test_robustness_asks_the_model_of_the_bad_faces(by_hand: dict[str, Any]) -> 
         dataset(written(TRUE, NAMED, SURE), TRUE), subject(), Plan(robustness_images=4, latency=False), quiet
     )
     assert {row["images"] for row in few["robustness"]} == {4}
+
+
+def test_images_that_training_knows_are_counted_apart() -> None:
+    drawn = synthetic_dataset(70, 3)
+    train, test = drawn.rows("train"), drawn.rows("test")
+    faces = np.array(drawn.faces)
+    faces[test[0]] = faces[train[0]]  # an exact copy
+    faces[test[1]] = np.clip(faces[train[1]].astype(int) + 4, 0, 255)  # a near one
+    data = replace(drawn, faces=faces)
+    right = np.ones(len(test), bool)
+    right[[0, 2]] = False
+    found = known_and_new(data, test, right)
+    assert found is not None
+    assert (found["known"]["images"], found["known"]["accuracy"]) == (2, 0.5)
+    assert found["new"]["images"] == len(test) - 2
+    assert found["new"]["accuracy"] == pytest.approx(1 - 1 / (len(test) - 2))
+    none = known_and_new(drawn, test, right)
+    assert none is not None
+    assert none["known"] == {"images": 0, "accuracy": None, "accuracy_interval": None}
+    assert known_and_new(replace(data, splits=np.full(len(faces), 2, np.uint8)), test, right) is None
 
 
 def test_views_are_mirrored_and_cropped_as_they_say() -> None:

@@ -87,9 +87,9 @@ def test_the_end_of_a_training_may_move_while_nothing_of_it_has_begun() -> None:
 
 
 def test_fewer_epochs_keep_their_shares() -> None:
-    whole, third = network(), network(epochs=30)
-    assert third.small_epochs == whole.small_epochs // 3
-    assert third.fall_epochs == whole.fall_epochs // 3
+    whole, tenth = network(), network(epochs=7)
+    assert tenth.small_epochs == whole.small_epochs // 10
+    assert tenth.fall_epochs == whole.fall_epochs // 10
     assert network(epochs=30, small_epochs=2).small_epochs == 2
     assert recipe_for("cnn-edge", "flagship", epochs=1).warmup_epochs == 0
 

@@ -47,7 +47,7 @@ def evaluation_page(made: Made, faces: Faces | None) -> str:
     kind = "A training run" if what["kind"] == "run" else "A variant of a bundle"
     lead = f"{kind} of {what['model']}, judged on {about['images']:,} {about['split']} images of {about['source']}"
     parts = (
-        *(_headline(made), _emotions(made), _confidence(made), _robustness(made), _views(made)),
+        *(_headline(made), _emotions(made), _confidence(made), _duplicates(made), _robustness(made), _views(made)),
         *(
             images.looks(made, faces),
             images.wrong(made, faces),
@@ -182,6 +182,30 @@ def _robustness(made: Made) -> object | None:
             "a random place, another one for each face."
         ),
         anchor="robustness",
+    )
+
+
+def _duplicates(made: Made) -> object | None:
+    found = made["duplicates"]
+    if found is None or not found["known"]["images"]:
+        return None
+    names = {"known": "Training has a duplicate of", "new": "that are new"}
+    return section(
+        "Known from Training",
+        table(
+            ["images", "how many", "accuracy", "95% interval"],
+            [
+                [names[kind], f"{row['images']:,}", percent(row["accuracy"], 2), span(row["accuracy_interval"])]
+                for kind, row in found.items()
+                if row["images"]
+            ],
+            "Accuracy on known and on new images",
+        ),
+        note(
+            "A duplicate is the same photo, exact or with another crop, light or watermark, as “fer-edge data audit” "
+            "finds it. A model that was fitted to it has seen the answer: the second row is what it does on new faces."
+        ),
+        anchor="known",
     )
 
 

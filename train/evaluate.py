@@ -13,6 +13,7 @@ from fer_edge.devices.machine import describe_machine, versions
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.eval_explain import chosen_images, explain
 from fer_edge.train.eval_images import DIGITS, Answers, Images, images_of
+from fer_edge.train.eval_known import known_and_new
 from fer_edge.train.eval_latency import latency_ms
 from fer_edge.train.eval_robustness import under_conditions
 from fer_edge.train.eval_scores import scores
@@ -61,6 +62,7 @@ def evaluate(data: Dataset, subject: Subject, plan: Plan, step: Step) -> dict[st
         **scores(images.labels, answers.predicted, subject.classes),
         # As the model comes: a temperature would need images that judge nothing.
         "confidence": summary(scored(answers.logits, images.labels.astype(np.uint8))),
+        "duplicates": _duplicates(data, answers, step),
         "robustness": _robustness(images, subject, plan, step),
         "views": _views(answers, subject, plan, step),
         "predictions": {
@@ -106,6 +108,11 @@ def _robustness(images: Images, subject: Subject, plan: Plan, step: Step) -> lis
     some = np.random.default_rng([plan.seed, 12]).permutation(len(images.rows))[: plan.robustness_images]
     some.sort()
     return under_conditions(images.faces[some], images.labels[some], subject.logits, step, plan.seed)
+
+
+def _duplicates(data: Dataset, answers: Answers, step: Step) -> dict[str, Any] | None:
+    step("finding the images that Training knows")
+    return known_and_new(data, answers.images.rows, answers.predicted == answers.images.labels)
 
 
 def _views(answers: Answers, subject: Subject, plan: Plan, step: Step) -> list[dict[str, Any]] | None:

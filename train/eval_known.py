@@ -1,0 +1,37 @@
+"""How well a model does on images of which Training has a duplicate, and on new ones: what a leak is worth."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_edge.train.dataset import Dataset
+from fer_edge.train.duplicates import find_duplicates
+from fer_edge.train.eval_scores import share
+
+Rows = NDArray[np.int64]
+
+
+def known_and_new(data: Dataset, rows: Rows, right: NDArray[np.bool_]) -> dict[str, Any] | None:
+    """`known` and `new`, each `images`, `accuracy`, `accuracy_interval`; None where the data has no Training.
+
+    A duplicate is what `fer-edge data audit` calls one, exact or near. An `accuracy` is None where there are no such
+    images.
+
+    Args:
+        data: the cache.
+        rows: (N,) of the images that judge.
+        right: (N,) whether each is named rightly.
+    """
+    train = data.rows("train")
+    if len(train) == 0:
+        return None
+    group = find_duplicates(data.faces).group
+    known = np.isin(group[rows], group[train][group[train] >= 0])
+    return {"known": _of(right[known]), "new": _of(right[~known])}
+
+
+def _of(right: NDArray[np.bool_]) -> dict[str, Any]:
+    if len(right) == 0:
+        return {"images": 0, "accuracy": None, "accuracy_interval": None}
+    return {"images": len(right), **share(right)}
