@@ -106,10 +106,10 @@ def _print(made: dict[str, Any]) -> None:
             ["condition", "accuracy", "95% interval"],
             rows,
         )
-    for kind, row in (made["duplicates"] or {}).items():
-        if row["images"]:
-            share = f"{row['accuracy']:.2%} ({_span(row['accuracy_interval'])})"
-            says = "with a duplicate in Training" if kind == "known" else "without one"
+    if (found := made["duplicates"]) is not None and found["known"]["images"]:
+        for kind, says in (("known", "of which Training has a duplicate"), ("new", "of which it has none")):
+            row = found[kind]
+            share = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%} ({_span(row['accuracy_interval'])})"
             print(f"{row['images']:,} images {says}: {share}")
     for row in made["views"] or []:
         share = f"{row['accuracy']:.2%} ({_span(row['accuracy_interval'])})"

@@ -106,7 +106,9 @@ def _with_temperature(
     return divided, ranges, about(found, len(rows))
 
 
-def _judged(part: dict[str, Any] | None, reference: NDArray[np.float32], data: Dataset, split: str) -> Any:
+def _judged(
+    part: dict[str, Any] | None, reference: NDArray[np.float32], data: Dataset, split: str
+) -> dict[str, Any] | None:
     """The temperature's part with what it does to the split, unless the split's faces are those that fitted it."""
     if part is None or part["value"] is None or split == "val":
         return part

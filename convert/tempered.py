@@ -30,7 +30,7 @@ def tempered(model: FrozenModel, temperature: float) -> FrozenModel | None:
     """The network with its logits divided, its weights changed in place; None where its end does not let that be."""
     ends = list(_ends(model.keras_model))
     last = [layer for end in ends if (layer := _weighted(*end)) is not None]
-    if len(last) < len(ends) or not all(layer.activation is activations.linear for layer in last):
+    if not last or len(last) < len(ends) or not all(layer.activation is activations.linear for layer in last):
         return None
     for layer in last:
         layer.set_weights([array / temperature for array in layer.get_weights()])

@@ -102,8 +102,8 @@ def test_the_same_calibration_gives_the_same_int8_file(chain, tmp_path: Path) ->
     data = load_dataset(chain.data)
     faces = CalibrationFaces(data, draw(data, 256, 0))
     model = load_frozen(chain.run / "model.keras")
-    if (put_in := json.loads((chain.bundle / "report.json").read_text())["temperature"]) is not None:
-        model = tempered(model, put_in["value"])
+    if temperature := json.loads((chain.bundle / "report.json").read_text())["temperature"]["value"]:
+        model = tempered(model, temperature)
     write_tflite(model, tmp_path / "int8.tflite", Precision.INT8, faces)
     assert (tmp_path / "int8.tflite").read_bytes() == (chain.bundle / "int8.tflite").read_bytes()
 

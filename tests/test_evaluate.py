@@ -205,6 +205,18 @@ def test_images_that_training_knows_are_counted_apart() -> None:
     assert known_and_new(replace(data, splits=np.full(len(faces), 2, np.uint8)), test, right) is None
 
 
+def test_the_page_sets_known_and_new_images_side_by_side(by_hand: dict[str, Any]) -> None:
+    assert by_hand["duplicates"] is None, "no Training there"
+    assert "Known from Training" not in evaluation_page(by_hand, None)
+    known = {"images": 4, "accuracy": 0.75, "accuracy_interval": [0.3, 0.95]}
+    none = {"images": 0, "accuracy": None, "accuracy_interval": None}
+    page = evaluation_page(by_hand | {"duplicates": {"known": known, "new": none}}, None)
+    assert "Training has a duplicate of" in page
+    assert "75.00%" in page
+    assert "that are new" not in page
+    assert "Known from Training" not in evaluation_page(by_hand | {"duplicates": {"known": none, "new": known}}, None)
+
+
 def test_views_are_mirrored_and_cropped_as_they_say() -> None:
     # The left half's gray says happy, the right half's sad, by as many logits and one more.
     faces = np.zeros((3, 48, 48), np.uint8)
@@ -446,7 +458,7 @@ def test_a_network_is_explained_by_grad_cam_and_told_with_its_training(chain: An
     assert set(made) >= {
         *("schema", "what", "data", "classes", "accuracy", "accuracy_interval", "correct", "macro", "weighted"),
         *("by_class", "worst_class", "confusion", "confidence", "robustness", "predictions", "parameters", "macs"),
-        *("size_bytes", "latency_ms", "training", "machine", "versions", "made_at", "command"),
+        *("views", "duplicates", "size_bytes", "latency_ms", "training", "machine", "versions", "made_at", "command"),
     }
     assert (made["schema"], made["parameters"], made["macs"]) == (1, 981_159, 33_105_664)
     assert made["explanation"]["method"] == "grad-cam"

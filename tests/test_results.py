@@ -119,8 +119,18 @@ def test_the_commands_make_the_recipe_again(tool: ModuleType) -> None:
     for values in ({"epochs": 2}, {"epochs": 2, "erase": 0.2, "dropout": 0.4}, {"mixup": 0.2, "class_weights": False}):
         recipe = recipe_for("unet-se", **values)
         named, changed = tool.asked(recipe)
-        words = [f"{k}={tool._text(v)}" for k, v in changed.items()]
+        words = [f"{k}={tool._placed(k, v)}" for k, v in changed.items()]
         assert _recipe("unet-se", named, {}, words, None) == recipe
+    others = {"start": "runs/a", "teachers": ("runs/b", "runs/c")}
+    named, changed = tool.asked(recipe_for("tiny", start="a", teachers=("b", "c")))
+    words = [f"{k}={tool._placed(k, v)}" for k, v in changed.items()]
+    assert _recipe("tiny", named, {}, words, None) == recipe_for("tiny", **others)
+
+
+def test_what_goes_on_from_a_long_training_is_no_short_run(tool: ModuleType) -> None:
+    gone_on = recipe_for("tiny", epochs=5, start="tiny")
+    assert not tool._is_short(gone_on, 5)
+    assert tool._is_short(recipe_for("tiny", epochs=5), 5)
 
 
 def test_short_runs_show_their_losses_and_notes_their_reasons(tool: ModuleType, tmp_path: Path) -> None:

@@ -171,13 +171,14 @@ def _degree(measure: str, step: Json) -> str:
     return f"{step['median']:g} px" if measure == "min_side_px" else step["what"].removeprefix("defocus, ")
 
 
-def refused(report: Json) -> str:
+def refused(report: Json, recipe: Json) -> str:
     """How many faces taught the thresholds, and how many good ones darkness and blur refuse."""
     found = report["gate"]["validation"]
+    chosen = "" if recipe["choose"] == "last" else ", though its epoch was chosen on them"
     return (
         f"The thresholds are in bundle.json, each learned from the {found['n']:,} faces on which the run validated "
-        "(a part of Training that\nthe network was not fitted to), with the int8 model as it ships. `dark` and "
-        "`blurred` may each refuse at most 0.5% of these as they\nare; here they refuse "
+        f"(a part of Training that\nthe network was not fitted to{chosen}), with the int8 model as it ships. "
+        "`dark` and `blurred` may each refuse\nat most 0.5% of these as they are; here they refuse "
         f"{found['rejected']['dark']} and {found['rejected']['blurred']}."
     )
 
@@ -215,8 +216,9 @@ def named(report: Json) -> str:
 def probabilities(report: Json) -> str:
     """The temperature that was put in, and what it does to PublicTest's calibration error."""
     put_in = report.get("temperature")  # a report of before has none
-    if put_in is None:
-        return "The probabilities are a softmax of the logits as they were trained; no temperature was put in."
+    if put_in is None or put_in["value"] is None:
+        why = "" if put_in is None else f": {put_in['why_not']}"
+        return f"The probabilities are a softmax of the logits as they were trained; no temperature was put in{why}."
     before, after = put_in["before"], put_in["after"]
     low, high = put_in["interval"]
     return (
@@ -247,7 +249,7 @@ def parts() -> dict[Path, dict[str, str]]:
         "accuracy": accuracy(report),
         "recall": recalls(report),
         "thresholds": thresholds(report),
-        "refused": refused(report),
+        "refused": refused(report, read("recipe.json")["recipe"]),
         "covered": covered(report),
         "named": named(report),
         "probabilities": probabilities(report),

@@ -112,6 +112,8 @@ def _is_short(recipe: AnyRecipe, epochs_run: int) -> bool:
         return True
     if isinstance(recipe, ClassicalRecipe) or isinstance(own, ClassicalRecipe):
         return False
+    if recipe.start is not None or recipe.quantization_aware is not None:
+        return False  # it goes on from a training that was long
     return recipe.epochs < own.epochs or (epochs_run < recipe.epochs and recipe.stop_patience == 0)
 
 

@@ -60,7 +60,7 @@ def evaluate(data: Dataset, subject: Subject, plan: Plan, step: Step) -> dict[st
         "data": _data(data, subject, plan.split, images),
         "classes": list(subject.classes),
         **scores(images.labels, answers.predicted, subject.classes),
-        # As the model comes: a temperature would need images that judge nothing.
+        # As the model comes, with the temperature that convert put into a bundle: none is fitted to what judges.
         "confidence": summary(scored(answers.logits, images.labels.astype(np.uint8))),
         "duplicates": _duplicates(data, answers, step),
         "robustness": _robustness(images, subject, plan, step),

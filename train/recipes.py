@@ -13,8 +13,7 @@ _PLAIN: dict[str, Any] = {"rotation_deg": 0.0, "shift": 0.0, "zoom": 0.0, "flip"
 # A fixed number of epochs, the last one kept: then validation decides nothing and may be small.
 _FIXED: dict[str, Any] = {"schedule": "constant", "stop_patience": 0, "choose": "last", "val_fraction": 0.05}
 
-# Long and with much augmentation: the rate stays up as long as there is time to train, and the averaged weights say at
-# every epoch about what its fall would give. Faces are small at first, which costs less than half as much.
+# Long and with much augmentation, with averaged weights. Faces are small at first, which costs less than half as much.
 _FLAGSHIP: dict[str, Any] = {
     "epochs": 56, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 5e-3,
     "schedule": "hold", "fall_epochs": 22, "warmup_epochs": 2, "stop_patience": 0, "choose": "last", "average": 0.999,
@@ -61,7 +60,7 @@ RECIPES: dict[str, AnyRecipe] = {
         mixed_precision=True, contrast=0.2, erase=0.3, val_fraction=0.05,
     ),
     "flagship": Recipe("flagship", **_FLAGSHIP),
-    # A ninth of the weights: less decay, less erased, and a longer fall.
+    # An eighth of the weights: less decay, less erased, and a longer fall.
     "tiny": Recipe(
         "tiny", **_FLAGSHIP | {
             "epochs": 70, "fall_epochs": 40, "small_epochs": 30, "weight_decay": 2e-3, "erase": 0.2,

@@ -37,10 +37,13 @@ def check_unseen(who: str, data_sha256: str, theirs: AnyRecipe, data: Dataset, r
     """
     if data_sha256 != data.sha256:
         raise RunError(f"{who} was trained on other data; it may know the faces that validate")
-    own = len(data.rows("val")) > 0
-    # A split of the data's own is the same for both, but near copies of it are left out by a clean training alone.
-    other = recipe.validation == "clean" != theirs.validation if own else split_of(theirs) != split_of(recipe)
-    if other:
+    if len(data.rows("val")):
+        if recipe.validation == "clean" and theirs.validation != "clean":
+            raise RunError(
+                f"{who} may have been fitted to near copies of the faces that validate; train it with "
+                "--set validation=clean, too"
+            )
+    elif split_of(theirs) != split_of(recipe):
         raise RunError(
             f"{who} keeps other faces for validation ({split_of(theirs)}, here {split_of(recipe)}), "
             "so it may have been fitted to those that validate here; train both with the same"
