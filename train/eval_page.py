@@ -11,11 +11,9 @@ from fer_edge.edge_runtime.html_page import (
     Raw,
     code,
     details,
-    element,
     facts,
     figure,
     figures,
-    join,
     note,
     page,
     paragraph,
@@ -24,6 +22,7 @@ from fer_edge.edge_runtime.html_page import (
     verdict,
 )
 from fer_edge.train import eval_figures as draw
+from fer_edge.train import eval_page_asked as asked
 from fer_edge.train import eval_page_images as images
 from fer_edge.train.eval_figures import percent, span
 from fer_edge.train.eval_page_images import Faces, Made
@@ -47,7 +46,14 @@ def evaluation_page(made: Made, faces: Faces | None) -> str:
     kind = "A training run" if what["kind"] == "run" else "A variant of a bundle"
     lead = f"{kind} of {what['model']}, judged on {about['images']:,} {about['split']} images of {about['source']}"
     parts = (
-        *(_headline(made), _emotions(made), _confidence(made), _duplicates(made), _robustness(made), _views(made)),
+        *(
+            _headline(made),
+            _emotions(made),
+            _confidence(made),
+            asked.duplicates(made),
+            asked.robustness(made),
+            asked.views(made),
+        ),
         *(
             images.looks(made, faces),
             images.wrong(made, faces),
@@ -154,84 +160,6 @@ def _confidence(made: Made) -> object:
     )
 
 
-def _robustness(made: Made) -> object | None:
-    rows = made["robustness"]
-    if rows is None:
-        return None
-    cells = [
-        [
-            row["what"],
-            join(percent(row["accuracy"], 2), element("small", span(row["accuracy_interval"]))),
-            _points(row, made),
-        ]
-        for row in rows
-    ]
-    return section(
-        "Under bad conditions",
-        figures(
-            figure(draw.robustness(made), "Accuracy with 95% intervals (Wilson).", "Accuracy under conditions"),
-            table(
-                ["condition", "accuracy", "change, pp"],
-                cells,
-                f"{rows[0]['images']:,} images under each condition, with 95% intervals",
-            ),
-        ),
-        note(
-            "Noise is Gaussian with a standard deviation in shares of the 255 grays, blur a Gaussian on the 48×48 "
-            "face; less light comes with a sensor's own noise, more light is cut off at white. The gray square lies at "
-            "a random place, another one for each face."
-        ),
-        anchor="robustness",
-    )
-
-
-def _duplicates(made: Made) -> object | None:
-    found = made["duplicates"]
-    if found is None or not found["known"]["images"]:
-        return None
-    names = {"known": "Training has a duplicate of", "new": "that are new"}
-    return section(
-        "Known from Training",
-        table(
-            ["images", "how many", "accuracy", "95% interval"],
-            [
-                [names[kind], f"{row['images']:,}", percent(row["accuracy"], 2), span(row["accuracy_interval"])]
-                for kind, row in found.items()
-                if row["images"]
-            ],
-            "Accuracy on known and on new images",
-        ),
-        note(
-            "A duplicate is the same photo, exact or with another crop, light or watermark, as “fer-edge data audit” "
-            "finds it. A model that was fitted to it has seen the answer: the second row is what it does on new faces."
-        ),
-        anchor="known",
-    )
-
-
-def _views(made: Made) -> object | None:
-    rows = made["views"]
-    if rows is None:
-        return None
-    once = {"what": "the face, once", "passes": 1} | {key: made[key] for key in ("accuracy", "accuracy_interval")}
-    return section(
-        "Asked several times",
-        table(
-            ["asked of", "passes", "accuracy", "95% interval"],
-            [
-                [row["what"], row["passes"], percent(row["accuracy"], 2), span(row["accuracy_interval"])]
-                for row in (once, *rows)
-            ],
-            "Accuracy by number of passes",
-        ),
-        note(
-            "By the mean probability. Ten crops are corners and middle of 44 of 48 pixels, enlarged again, and their "
-            "mirror images, as published figures often have it. A device asks once: the first row is this model's."
-        ),
-        anchor="views",
-    )
-
-
 def _training(made: Made) -> object | None:
     training = made["training"]
     if training is None:
@@ -307,10 +235,6 @@ def _how(made: Made) -> object:
         note("All numbers of this page are in evaluation.json beside it; what each means is in docs/evaluate.md."),
         anchor="how",
     )
-
-
-def _points(row: Made, made: Made) -> str:
-    return f"{(row['accuracy'] - made['accuracy']) * 100:+.2f}".replace("-", "−")
 
 
 def _four(value: float | None) -> str | None:
