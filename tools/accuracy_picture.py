@@ -29,6 +29,9 @@ PUBLISHED_ELSEWHERE = (("a distilled network", 1_200_000, 0.712), ("ResNet18, te
 """Name, parameters and accuracy of networks that `fer-edge models` does not have; they are not over multiply-adds."""
 BEST_SINGLE = 0.7414
 AIMS = {"flagship": 0.71, "tiny": 0.66}
+SAME = 0.01
+LABELS: dict[str, tuple[int, int, str]] = {f"{SHIPPED}, int8": (5, -20, "left"), "tiny": (7, -9, "left")}
+"""Where a label goes that would lie on another: points right and up of the mark, and what of it is there."""
 BLUE, GREY, GREEN = "#0b6bcb", "#666666", "#2e7d32"
 
 
@@ -60,6 +63,8 @@ def measured() -> list[Point]:
         entry = MODELS[row.model]
         if row.run is None or row.verdict == "short run" or entry.parameters is None:
             continue
+        if any(abs(row.run["accuracy"] - other.accuracy) < SAME for other in found if other.name == row.model):
+            continue  # it would lie on the row of the network's own recipe
         low, high = row.run["accuracy_interval"]
         found.append(Point(row.name, entry.macs, entry.parameters, row.run["accuracy"], (low, high)))
     report = json.loads((DOCS / "model" / "report.json").read_text(encoding="utf-8"))["variants"]["tflite/int8"]
@@ -85,9 +90,9 @@ def draw(axes: Axes, x: str, label: str) -> None:
                 low, high = point.interval
                 axes.plot([at, at], [low, high], color=colour, lw=1)
             axes.plot(at, point.accuracy, "o", color=colour, mfc=colour if filled else "white", ms=6)
+            right, up, anchor = LABELS.get(point.name, (-7, -2, "right") if left else (5, -9, "left"))
             axes.annotate(
-                point.name, (at, point.accuracy), xytext=(-7, -2) if left else (5, -9),
-                textcoords="offset points", ha="right" if left else "left",
+                point.name, (at, point.accuracy), xytext=(right, up), textcoords="offset points", ha=anchor,
                 fontsize=7, color=colour,
             )  # fmt: skip
     for name, aim in AIMS.items():
