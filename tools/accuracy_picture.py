@@ -30,7 +30,7 @@ PUBLISHED_ELSEWHERE = (("a distilled network", 1_200_000, 0.712), ("ResNet18, te
 BEST_SINGLE = 0.7414
 AIMS = {"flagship": 0.71, "tiny": 0.66}
 SAME = 0.01
-LABELS: dict[str, tuple[int, int, str]] = {f"{SHIPPED}, int8": (5, -20, "left"), "tiny": (7, -9, "left")}
+LABELS: dict[str, tuple[int, int, str]] = {SHIPPED: (4, 7, "left"), "tiny": (7, -9, "left")}
 """Where a label goes that would lie on another: points right and up of the mark, and what of it is there."""
 BLUE, GREY, GREEN = "#0b6bcb", "#666666", "#2e7d32"
 
@@ -72,7 +72,7 @@ def measured() -> list[Point]:
     shipped, packaged = MODELS[SHIPPED], MODELS[PACKAGED]
     assert shipped.parameters is not None
     assert packaged.parameters is not None
-    found.append(Point(f"{SHIPPED}, int8", shipped.macs, shipped.parameters, report["accuracy"], (low, high)))
+    found.append(Point(SHIPPED, shipped.macs, shipped.parameters, report["accuracy"], (low, high)))
     peer = json.loads((DOCS / "peers.json").read_text(encoding="utf-8"))["peers"]["fer"]
     spread = wilson(round(peer["accuracy"] * peer["faces"]), peer["faces"])
     return [*found, Point(PACKAGED, packaged.macs, packaged.parameters, peer["accuracy"], spread)]
