@@ -211,9 +211,9 @@ def test_the_page_sets_known_and_new_images_side_by_side(by_hand: dict[str, Any]
     known = {"images": 4, "accuracy": 0.75, "accuracy_interval": [0.3, 0.95]}
     none = {"images": 0, "accuracy": None, "accuracy_interval": None}
     page = evaluation_page(by_hand | {"duplicates": {"known": known, "new": none}}, None)
-    assert "Training has a duplicate of" in page
+    assert "known: Training has a duplicate" in page
     assert "75.00%" in page
-    assert "that are new" not in page
+    assert "new: it has none" not in page
     assert "Known from Training" not in evaluation_page(by_hand | {"duplicates": {"known": none, "new": known}}, None)
 
 

@@ -1,27 +1,46 @@
 """README and model card say of the model that ships what its reports say."""
 
+import dataclasses
 import importlib
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 from fer_edge.calibration.calibration_set import CalibrationSet, save
 from fer_edge.edge_runtime.bundle import BUNDLED, Bundle
+from fer_edge.train.eval_known import known_rows
 from fer_edge.train.recipes import recipe_for
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.synth import synthetic_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def tool() -> Iterator[ModuleType]:
+def imported(name: str) -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "tools"))
-        yield importlib.import_module("model_card")
+        yield importlib.import_module(name)
+
+
+@pytest.fixture(scope="module")
+def tool() -> Iterator[ModuleType]:
+    yield from imported("model_card")
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Iterator[ModuleType]:
+    yield from imported("model_evidence")
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Iterator[ModuleType]:
+    yield from imported("known_pairs")
 
 
 def test_the_documents_are_what_the_tool_makes_of_the_reports(tool: ModuleType) -> None:
@@ -57,11 +76,11 @@ def taken(tmp_path: Path) -> tuple[RunFolder, Path, Path]:
 
 
 def test_take_leaves_no_path_of_this_machine(
-    tool: ModuleType, taken: tuple[RunFolder, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evidence: ModuleType, taken: tuple[RunFolder, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(tool, "REPORTS", tmp_path / "docs")
-    tool.take(*taken)
+    monkeypatch.setattr(evidence, "REPORTS", tmp_path / "docs")
+    evidence.take(*taken)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "docs").iterdir()}
     assert set(kept) == {
         "recipe.json", "history.json", "environment.json", "curves.png", "report.json", "calibration.json",
@@ -72,18 +91,18 @@ def test_take_leaves_no_path_of_this_machine(
 
 
 def test_take_refuses_what_does_not_belong_together(
-    tool: ModuleType, taken: tuple[RunFolder, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evidence: ModuleType, taken: tuple[RunFolder, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, bundle, calibration = taken
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(tool, "REPORTS", tmp_path / "docs")
+    monkeypatch.setattr(evidence, "REPORTS", tmp_path / "docs")
     with pytest.raises(SystemExit, match="was not made of"):
-        tool.take(run, BUNDLED, calibration)
+        evidence.take(run, BUNDLED, calibration)
     with pytest.raises(SystemExit, match="was not calibrated with"):
-        tool.take(run, bundle, ROOT / "docs/model/calibration.json")
+        evidence.take(run, bundle, ROOT / "docs/model/calibration.json")
     (run.path / "curves.png").unlink()
     with pytest.raises(SystemExit, match=r"has no curves\.png"):
-        tool.take(run, bundle, calibration)
+        evidence.take(run, bundle, calibration)
     assert not list((tmp_path / "docs").iterdir())
 
 
@@ -106,3 +125,30 @@ def test_a_mark_that_is_missing_is_one_sentence(tool: ModuleType) -> None:
     assert marked.marked("x\n<!-- a -->\nold\n<!-- end -->\ny", "<!-- a -->", "new") == (
         "x\n<!-- a -->\nnew\n<!-- end -->\ny"
     )
+
+
+def test_two_models_are_paired_on_all_images_and_on_new_ones(pairs: ModuleType) -> None:
+    drawn = synthetic_dataset(140, 3)
+    train, test = drawn.rows("train"), drawn.rows("test")
+    faces = np.array(drawn.faces)
+    faces[test[:4]] = faces[train[:4]]
+    data = dataclasses.replace(drawn, faces=faces)
+
+    def evaluation(right: int, name: str) -> dict[str, Any]:
+        """Named rightly are the first so many."""
+        named = [7 if at >= right else int(label) for at, label in enumerate(data.labels[test])]
+        each = {"rows": test.tolist(), "labels": data.labels[test].tolist(), "predicted": named}
+        return {"what": {"name": name}, "data": {"sha256": data.sha256}, "predictions": each}
+
+    n, known = len(test), known_rows(data, test)
+    assert known[:4].all()
+    every, new = pairs.lines(data, evaluation(4, "memory"), evaluation(0, "none"))
+    assert every.startswith(f"all: {n} images, {4 / n:.2%} against 0.00%, {400 / n:+.2f} points (")
+    assert new.startswith(f"new: {n - known.sum()} images, 0.00% against 0.00%, +0.00 points (")
+    assert new.endswith("p 1.000")
+    other = evaluation(4, "other")
+    other["predictions"]["rows"] = other["predictions"]["rows"][::-1]
+    with pytest.raises(SystemExit, match="on other images"):
+        pairs.lines(data, evaluation(4, "a"), other)
+    with pytest.raises(SystemExit, match="a was evaluated on other data"):
+        pairs.lines(synthetic_dataset(140, 4), evaluation(4, "a"), other)

@@ -1,34 +1,25 @@
 """What README and model card say of the model that ships, out of the reports in docs/model.
 
-    python tools/model_card.py take --run runs/flagship --bundle bundles/flagship --calibration calibration.json
     python tools/model_card.py            # prints the parts
     python tools/model_card.py --write    # puts them into README.md and docs/MODEL_CARD.md
 
-`take` copies a run's recipe, history, machine and curves and its bundle's report there, without paths of this machine.
-compare.json, bench.json and their pages are written there by `fer-edge compare` and `fer-edge bench` themselves.
+What lies in docs/model is put there by tools/model_evidence.py, `fer-edge compare` and `fer-edge bench`.
 """
 
 import argparse
 import json
-import shutil
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from marked import begin, write
 
-from fer_edge.calibration.calibration_set import CalibrationSet
-from fer_edge.devices.files import write_json
 from fer_edge.edge_runtime.bench_claims import float_ratios
-from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.edge_runtime.vocabulary import EMOTIONS
-from fer_edge.train.eval_training import without_paths
-from fer_edge.train.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CARD, REPORTS = ROOT / "README.md", ROOT / "docs" / "MODEL_CARD.md", ROOT / "docs" / "model"
 ENGINES = {"tflite": "LiteRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
-OF_RUN = ("history.json", "environment.json", "curves.png")
 INT8 = tuple(f"{engine}/int8" for engine in ENGINES)
 Json = dict[str, Any]
 
@@ -145,10 +136,7 @@ def thresholds(report: Json) -> str:
             "blurred", "energy of the second difference along its weakest direction, over the variance of the gray",
             "min_sharpness", "{:.4f}", _around(gate, "min_sharpness"),
         ),
-        (
-            "unsure", "best probability minus the second best", "min_margin", "{:.3f}",
-            unnamed,
-        ),
+        ("unsure", "best probability minus the second best", "min_margin", "{:.3f}", unnamed),
     ]  # fmt: skip
     cells = [
         [f"`{name}`", what, "-" if least[key] is None else form.format(least[key]), says]
@@ -262,38 +250,11 @@ def parts() -> dict[Path, dict[str, str]]:
     }
 
 
-def take(run: RunFolder, bundle: Path, calibration: Path) -> None:
-    """Copy what the card stands on into docs/model; files that do not belong together end the tool."""
-    manifest = Bundle.open(bundle).manifest
-    if manifest["training_run"] != run.identity():
-        raise SystemExit(f"{bundle} was not made of {run.path}")
-    made = json.loads(calibration.read_text(encoding="utf-8"))
-    chosen = CalibrationSet(tuple(made["rows"]), made["data_sha256"], made["seed"], made["covers"])
-    if manifest["calibration"] != chosen.id:
-        raise SystemExit(f"{bundle} was not calibrated with {calibration}")
-    if missing := [name for name in OF_RUN if not (run.path / name).is_file()]:
-        raise SystemExit(f"{run.path} has no {', '.join(missing)}")
-    about = run.about()
-    about.pop("data_path", None)
-    about["recipe"] = without_paths(about["recipe"])
-    write_json(REPORTS / "recipe.json", about)
-    for name in OF_RUN:
-        shutil.copyfile(run.path / name, REPORTS / name)
-    shutil.copyfile(bundle / "report.json", REPORTS / "report.json")
-    shutil.copyfile(calibration, REPORTS / "calibration.json")
-
-
 def main() -> None:
-    """Take, print or write."""
+    """Print or write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--write", action="store_true", help="put the parts into README.md and docs/MODEL_CARD.md")
-    step = parser.add_subparsers(dest="step").add_parser("take", help="copy a run's and a bundle's files to docs/model")
-    for name in ("run", "bundle", "calibration"):
-        step.add_argument(f"--{name}", type=Path, required=True)
     given = parser.parse_args()
-    if given.step == "take":
-        take(RunFolder(given.run), given.bundle, given.calibration)
-        return
     for path, made in parts().items():
         if given.write:
             write(path, made)

@@ -23,12 +23,16 @@ def known_and_new(data: Dataset, rows: Rows, right: NDArray[np.bool_]) -> dict[s
         rows: (N,) of the images that judge.
         right: (N,) whether each is named rightly.
     """
-    train = data.rows("train")
-    if len(train) == 0:
+    if len(data.rows("train")) == 0:
         return None
-    group = find_duplicates(data.faces).group
-    known = np.isin(group[rows], group[train][group[train] >= 0])
+    known = known_rows(data, rows)
     return {"known": _of(right[known]), "new": _of(right[~known])}
+
+
+def known_rows(data: Dataset, rows: Rows) -> NDArray[np.bool_]:
+    """Which of the rows (N,) have a duplicate in Training."""
+    group, train = find_duplicates(data.faces).group, data.rows("train")
+    return np.isin(group[rows], group[train][group[train] >= 0])
 
 
 def _of(right: NDArray[np.bool_]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def duplicates(made: Made) -> object | None:
     found = made["duplicates"]
     if found is None or not found["known"]["images"]:
         return None
-    names = {"known": "Training has a duplicate of", "new": "that are new"}
+    names = {"known": "known: Training has a duplicate", "new": "new: it has none"}
     return section(
         "Known from Training",
         table(
