@@ -43,7 +43,7 @@ def train(
     label_smoothing: Annotated[float | None, typer.Option(help="0 to 0.9.")] = None,
     mixup: Annotated[float | None, typer.Option(help="Alpha of MixUp; 0: none.")] = None,
     labels: Annotated[
-        str | None, typer.Option(help="fer2013, or FER+ votes: votes (seven classes), votes-8 (with contempt).")
+        str | None, typer.Option(help="fer2013, expected, or FER+ votes: votes (seven classes), votes-8.")
     ] = None,
     class_weights: Annotated[bool | None, typer.Option(help="Weigh rare emotions more.")] = None,
     oversample: Annotated[bool | None, typer.Option(help="Repeat rare emotions until all are as many.")] = None,

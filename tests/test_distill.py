@@ -11,6 +11,7 @@ from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipe import Recipe, parse_value
 from fer_edge.train.recipes import recipe_for
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.split import check_unseen
 from fer_edge.train.synth import synthetic_dataset
 
 SHORT = {
@@ -125,4 +126,8 @@ def test_a_teacher_that_may_know_the_answers_is_refused(teacher: RunFolder, draw
             train(drawn, recipe, tmp_path / "run")
     with pytest.raises(RunError, match="was trained on other data"):
         train(synthetic_dataset(140, 2), pupil(teacher), tmp_path / "run")
+    apart = dataclasses.replace(teacher.recipe(), validation="apart")
+    check_unseen("teacher", drawn.sha256, teacher.recipe(), drawn, apart)  # a clean one may teach one apart,
+    with pytest.raises(RunError, match="fitted to copies of test images; give --set validation=apart"):
+        check_unseen("teacher", drawn.sha256, apart, drawn, teacher.recipe())  # and not the other way round
     assert parse_value(Recipe, "teachers", "a,b") == ("a", "b")

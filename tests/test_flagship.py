@@ -59,6 +59,15 @@ def test_a_clean_split_shares_no_photo(drawn: Dataset) -> None:
     assert set(data.labels[val]) == set(range(7))
 
 
+def test_a_split_apart_validates_on_the_same_faces_and_learns_the_copies_of_test_images(drawn: Dataset) -> None:
+    data, near, of_test = planted(drawn)
+    clean, apart = (rows_of(data, network(validation=kind, val_fraction=0.2)) for kind in ("clean", "apart"))
+    assert np.array_equal(apart[1], clean[1])
+    shared = set(drawn.rows("train")) - set(clean[0]) - set(clean[1])
+    assert set(apart[0]) - set(clean[0]) == set(of_test) | shared
+    assert set(near) <= set(apart[0])
+
+
 def test_a_clean_split_is_the_same_for_every_seed(drawn: Dataset) -> None:
     one, other = (rows_of(drawn, network(seed=seed, validation="clean")) for seed in (1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))

@@ -183,11 +183,12 @@ def batches_of(data: Dataset, recipe: Recipe, shard: tuple[int, int] = (0, 1)) -
             raise RunError("an autoencoder names nothing, so no network can teach it; leave out --teacher")
         faces = np.asarray(data.faces[val_rows])[..., None]
         return TrainingBatches(data, fit_rows, None, recipe, shard), (faces, faces.astype(np.float32) / 255)
-    fit_rows, wanted = targets(data, fit_rows, recipe)
+    teacher = Teacher(data, recipe) if recipe.teachers else None
+    said = teacher.of_faces(np.asarray(data.faces[fit_rows])) if teacher and not recipe.asks_of_views else None
+    fit_rows, wanted = targets(data, fit_rows, recipe, said)
     val_rows, labels = truth(data, val_rows, recipe)
     val = np.asarray(data.faces[val_rows])[..., None], keras.utils.to_categorical(labels, recipe.class_count)
-    teacher = Teacher(data, recipe) if recipe.teachers else None
-    return TrainingBatches(data, fit_rows, wanted, recipe, shard, teacher), val
+    return TrainingBatches(data, fit_rows, wanted, recipe, shard, teacher if recipe.asks_of_views else None), val
 
 
 def _check_same_data(run: RunFolder, data: Dataset) -> AnyRecipe:

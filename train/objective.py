@@ -61,7 +61,7 @@ def decaying_kernels(optimizer: Any) -> Any:
 
 
 def _loss(recipe: Recipe) -> keras.losses.Loss:
-    if recipe.teachers:
+    if recipe.asks_of_views:
         return DistillationLoss(_label_loss(recipe), recipe.teacher_share, recipe.teacher_temperature)
     return _label_loss(recipe)
 

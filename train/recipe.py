@@ -9,7 +9,7 @@ from typing import Any, Self, get_args, get_type_hints
 
 from fer_edge.devices.errors import RunError
 
-LABELS = ("fer2013", "votes", "votes-8")
+LABELS = ("fer2013", "votes", "votes-8", "expected")
 
 
 def _number(default: float | None, low: float, high: float, says: str) -> Any:
@@ -26,7 +26,8 @@ def _other(default: Any, says: str) -> Any:
 
 
 def _validation() -> Any:
-    return _choice("stratified", ("stratified", "clean"), "clean: no photo of it, exact or near, is fitted on")
+    says = "clean: no photo of it nor of the test images, exact or near, is fitted on; apart: none of it"
+    return _choice("stratified", ("stratified", "clean", "apart"), says)
 
 
 class RecipeJson:
@@ -86,7 +87,9 @@ class Recipe(RecipeJson):
     class_weights: bool = _other(False, "weigh rare emotions more")
     oversample: bool = _other(False, "repeat rare emotions until all have as many images")
     mixup: float = _number(0.0, 0, 10, "alpha of MixUp; 0: none")
-    labels: str = _choice("fer2013", LABELS, "FER-2013's labels, or FER+ votes over seven or eight emotions")
+    labels: str = _choice(
+        "fer2013", LABELS, "FER-2013's, FER+ votes over 7 or 8 emotions, or what is to expect by votes and teachers"
+    )
     vote_share: float = _number(1.0, 0, 1, "share of the votes in the target, the rest is FER-2013's label")
     mixed_precision: bool = _other(False, "compute in bfloat16, keep weights in float32")
     rotation_deg: float = _number(15.0, 0, 180, "rotation either way, degrees")
@@ -130,6 +133,11 @@ class Recipe(RecipeJson):
     def class_count(self) -> int:
         """Logits of the network: 8 with FER+'s contempt, else 7."""
         return 8 if self.labels == "votes-8" else 7
+
+    @property
+    def asks_of_views(self) -> bool:
+        """Whether its teachers are asked of each view of a face; for expected labels they are, once, of the face."""
+        return bool(self.teachers) and self.labels != "expected"
 
 
 @dataclass(frozen=True)

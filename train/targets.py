@@ -1,4 +1,4 @@
-"""What a network is to say of each image: FER-2013's label, or FER+'s ten votes as a distribution.
+"""What a network is to say of each image: FER-2013's label, FER+'s ten votes as a distribution, or what both make expect.
 
 FER+ (Barsoum et al. 2016) counts ten people's votes over eight emotions, unknown and not-a-face. Here as there, a
 single vote counts as a slip and is dropped. Then an image is left out where unknown or not-a-face has the most votes
@@ -45,15 +45,28 @@ def votes_of(data: Dataset, rows: Rows, classes: int) -> tuple[Rows, NDArray[np.
     return rows[kept], share / share.sum(axis=1, keepdims=True)
 
 
-def targets(data: Dataset, rows: Rows, recipe: Recipe) -> tuple[Rows, NDArray[np.float32]]:
+def targets(
+    data: Dataset, rows: Rows, recipe: Recipe, said: NDArray[np.float32] | None = None
+) -> tuple[Rows, NDArray[np.float32]]:
     """The rows to fit on, and what the network is to say of each: (N, classes) with sum 1.
+
+    Args:
+        data: the cache.
+        rows: (N,) those that may be fitted on.
+        recipe: what it asks for.
+        said: (N, C) what other networks say of these rows, for expected labels.
 
     Raises:
         DataError: votes are asked for and the data has none.
     """
     if recipe.labels == "fer2013":
         return rows, _one_hot(data.labels[rows], 7)
-    kept, votes = votes_of(data, rows, recipe.class_count)
+    if recipe.labels == "expected":
+        from fer_edge.train.expected import expected_labels  # scikit-learn is for those who ask
+
+        kept, votes = rows, expected_labels(data, rows, said)
+    else:
+        kept, votes = votes_of(data, rows, recipe.class_count)
     label = _one_hot(data.labels[kept], recipe.class_count)
     return kept, np.float32(recipe.vote_share) * votes + np.float32(1 - recipe.vote_share) * label
 

@@ -1,4 +1,4 @@
-"""Finished networks that teach another: what they say of each face, in the very view that the pupil sees.
+"""Finished networks that teach another: what they say of each face, in the very view that the pupil sees, or as it is.
 
 Owns the teachers, the check that they have not seen the pupil's validation faces, and the store of what they said: a
 view is a function of (seed, epoch, batch), so a second pupil with the same augmentation need not ask again.
@@ -47,7 +47,10 @@ class Teacher:
         self._networks = [_opened(run, data, recipe) for run in runs]
         self._classes = recipe.class_count
         self._folder: Path | None = None
+        self._faces_store: Path | None = None
         if recipe.teacher_cache is not None:
+            who = json.dumps(sorted(run.identity() for run in runs))
+            self._faces_store = Path(recipe.teacher_cache) / hashlib.sha256(who.encode()).hexdigest()[:16]
             views = {name: getattr(recipe, name) for name in _OF_VIEWS}
             views |= {name: value for name in _LATER if (value := getattr(recipe, name))}
             about = json.dumps([views, data.sha256, sorted(run.identity() for run in runs)])
@@ -68,6 +71,16 @@ class Teacher:
                 self._store()
         return part.astype(np.float32)
 
+    def of_faces(self, faces: Faces) -> Logits:
+        """Mean logits (N, classes) of faces (N, 48, 48) as they are and of their mirror images."""
+        path = self._faces_store and self._faces_store / f"faces-{hashlib.sha256(faces.tobytes()).hexdigest()[:16]}.npy"
+        if path and path.is_file():
+            return np.asarray(np.load(path), np.float32)
+        said = (self._ask(faces[..., None]) + self._ask(faces[:, :, ::-1, None])) / 2
+        if path:
+            _write(path, said)
+        return said
+
     def _ask(self, faces: Faces) -> Logits:
         return np.mean([network.logits(faces[..., 0]) for network in self._networks], axis=0, dtype=np.float32)
 
@@ -82,14 +95,17 @@ class Teacher:
 
     def _store(self) -> None:
         assert self._epoch is not None
-        path = self._path(self._epoch)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing_file(path) as temporary, temporary.open("wb") as file:
-            np.save(file, self._known)
+        _write(self._path(self._epoch), self._known)
 
     def _path(self, epoch: int) -> Path:
         assert self._folder is not None
         return self._folder / f"epoch-{epoch + 1:04d}.npy"
+
+
+def _write(path: Path, array: NDArray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
 
 
 def _opened(run: RunFolder, data: Dataset, pupil: Recipe) -> Predictor:
