@@ -1,13 +1,14 @@
 """Labels replaced by what is to expect: translated out of FER+'s votes, sharpened by what other networks say."""
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fer_edge.devices.errors import DataError, RunError
-from fer_edge.train.dataset import VOTE_COLUMNS, Dataset
+from fer_edge.train.dataset import VOTE_COLUMNS, Dataset, build_dataset
 from fer_edge.train.expected import expected_labels
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.recipes import recipe_for
@@ -126,3 +127,43 @@ def test_a_teacher_that_may_know_the_answers_is_refused(voted: Dataset, teacher:
     recipe = pupil(teachers=(str(teacher.path),), validation="stratified")
     with pytest.raises(RunError, match="keeps other faces for validation"):
         train(voted, recipe, tmp_path / "run")
+
+
+def test_how_well_labels_are_foretold_is_counted_on_faces_that_were_not_fitted_on(
+    voted: Dataset, teacher: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "tools"))
+    tool = importlib.import_module("label_chance")
+    said = tool.lines(voted, [teacher])
+    assert [line.split(":")[0] for line in said] == [
+        "FER+'s voters", "1 networks", "both", "the copies in Training, test images",
+    ]  # fmt: skip
+    assert said[-1].endswith(": there are none")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 7, 350).astype(np.uint8)
+    assert tool.foretold(np.eye(7)[labels], labels).all()
+    assert tool.foretold(rng.normal(size=(350, 7)), labels).mean() < 0.3  # chance alone: nothing is learned by heart
+    with pytest.raises(SystemExit, match="may know the clean validation faces"):
+        tool.lines(voted, [_other_split(teacher)])
+
+
+def test_copies_foretell_by_what_most_of_them_are_labelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "tools"))
+    drawn = synthetic_dataset(140, 1)
+    test = drawn.rows("test")[:2]
+    copies = np.concatenate([drawn.faces, *([drawn.faces[test]] * 3)])
+    right, wrong = drawn.labels[test], (drawn.labels[test] + 1) % 7
+    labels = np.concatenate([drawn.labels, right, [right[0], wrong[1]], wrong]).astype(np.uint8)
+    splits = np.concatenate([drawn.splits, np.zeros(6, np.uint8)])
+    data = build_dataset(copies, labels, splits, None, "copied")
+    assert importlib.import_module("label_chance").of_copies(data).tolist() == [True, False]
+
+
+def _other_split(run: RunFolder) -> RunFolder:
+    class Other(RunFolder):
+        def recipe(self) -> Recipe:
+            made = super().recipe()
+            assert isinstance(made, Recipe)
+            return dataclasses.replace(made, val_fraction=0.2)
+
+    return Other(run.path)

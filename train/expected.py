@@ -1,4 +1,4 @@
-"""The label that an image is expected to have, by FER+'s votes and by what other networks say: a target with less chance.
+"""The label that an image is expected to have, by FER+'s votes and by what other networks say: less chance in it.
 
 FER-2013's label of an image is one annotator's word, FER+'s ten votes are others', over other classes and by other
 habits. A multinomial regression of the labels on the votes translates between the two; with the logits of finished

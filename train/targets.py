@@ -1,4 +1,4 @@
-"""What a network is to say of each image: FER-2013's label, FER+'s ten votes as a distribution, or what both let expect.
+"""What a network is to say of each image: FER-2013's label, FER+'s votes as a distribution, or what both let expect.
 
 FER+ (Barsoum et al. 2016) counts ten people's votes over eight emotions, unknown and not-a-face. Here as there, a
 single vote counts as a slip and is dropped. Then an image is left out where unknown or not-a-face has the most votes
