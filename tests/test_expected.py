@@ -138,7 +138,7 @@ def test_how_well_labels_are_foretold_is_counted_on_faces_that_were_not_fitted_o
     assert [line.split(":")[0] for line in said] == [
         "FER+'s voters", "1 networks", "both", "the copies in Training, test images",
     ]  # fmt: skip
-    assert said[-1].endswith(": there are none")
+    assert all(" labels (" in line for line in said)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 350).astype(np.uint8)
     assert tool.foretold(np.eye(7)[labels], labels).all()
