@@ -204,6 +204,29 @@ def test_a_run_begins_with_another_runs_weights(finished: RunFolder, labels: str
     assert np.array_equal(new[-2], first[-2]) is same
 
 
+def test_of_several_runs_it_begins_with_the_mean(finished: RunFolder, drawn: Dataset, tmp_path: Path) -> None:
+    """Also where a path is given twice, or the logits begin anew; each must have kept the same faces."""
+    from fer_edge.train.fit import train
+    from fer_edge.train.models import load_network
+    from fer_edge.train.objective import compiled
+
+    other = tmp_path / "other"
+    train(drawn, network(**SHORT, start=str(finished.path), seed=1), other)
+    both = f"{finished.path},{other}"
+    theirs = [load_network(run / "model.keras").get_weights() for run in (finished.path, other)]
+    for mine, one, another in zip(compiled(network(**SHORT, start=both)).get_weights(), *theirs, strict=True):
+        assert mine == pytest.approx((one + another) / 2, abs=1e-6)
+    assert len(train(drawn, network(**SHORT, start=both), tmp_path / "mean")) == SHORT["epochs"]
+    eight = tmp_path / "eight"
+    shutil.copytree(other, eight)
+    about = json.loads((eight / "recipe.json").read_text(encoding="utf-8"))
+    about["recipe"]["labels"] = "votes-8"
+    (eight / "recipe.json").write_text(json.dumps(about), encoding="utf-8")
+    for path, sentence in ((eight, "have not the same classes"), (tmp_path / "no", "is not a training run")):
+        with pytest.raises(RunError, match=sentence):
+            train(drawn, network(**SHORT, start=f"{finished.path},{path}"), tmp_path / "run")
+
+
 def test_it_trains_on_from_there_and_no_longer_needs_it(finished: RunFolder, drawn: Dataset, tmp_path: Path) -> None:
     from fer_edge.train.fit import train
 

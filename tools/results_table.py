@@ -239,7 +239,7 @@ def _losses(row: Row) -> str:
 
 def _placed(name: str, value: Any) -> str:
     """A value as `--set` takes it; of another run an extract keeps the name alone."""
-    runs = {"start": [value], "quantization_aware": [value], "teachers": value}.get(name)
+    runs = {"start": (value or "").split(","), "quantization_aware": [value], "teachers": value}.get(name)
     return _text(value) if not runs or value is None else ",".join(f"runs/{run}" for run in runs)
 
 

@@ -40,7 +40,9 @@ def without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
         recipe["members"] = [Path(member).name for member in recipe["members"]]
     if "teachers" in recipe:
         recipe["teachers"] = [Path(teacher).name for teacher in recipe["teachers"]]
-    for name in ("weights", "teacher_cache", "start", "quantization_aware"):
+    if recipe.get("start"):
+        recipe["start"] = ",".join(Path(run).name for run in recipe["start"].split(","))
+    for name in ("weights", "teacher_cache", "quantization_aware"):
         if recipe.get(name):
             recipe[name] = Path(recipe[name]).name
     return recipe

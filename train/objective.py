@@ -11,7 +11,7 @@ from fer_edge.train.distill import DistillationLoss, LabelAccuracy
 from fer_edge.train.models import of_recipe
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.run_folder import RunFolder
-from fer_edge.train.warm_start import begin_with
+from fer_edge.train.warm_start import begin_with, runs_of
 from fer_edge.train.zoo import MODELS
 
 
@@ -26,7 +26,7 @@ def compiled(recipe: Recipe) -> keras.Model:
     else:
         model = of_recipe(recipe, pretrained=recipe.start is None, side=None if recipe.small_epochs else FACE_SIDE)
         if recipe.start is not None:
-            begin_with(model, RunFolder(Path(recipe.start)))
+            begin_with(model, runs_of(recipe))
     optimizer = _optimizer(recipe)
     if MODELS[recipe.model].kind == "autoencoder":
         model.compile(optimizer, keras.losses.MeanSquaredError())

@@ -1,8 +1,15 @@
-"""Begins a training with the weights of a finished run: for a longer training, other labels, or a teacher's lessons."""
+"""Begins a training with the weights of a finished run: for a longer training, other labels, or a teacher's lessons.
+
+Of several runs it is their mean (Wortsman et al. 2022, *Model soups*): runs that began with the same weights and saw
+other views differ by chance, and the mean has less of it. That is one network, where an ensemble is as many as it has
+members.
+"""
 
 from pathlib import Path
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from fer_edge.devices.errors import RunError
 from fer_edge.train.dataset import Dataset
@@ -15,30 +22,55 @@ LOGITS = 2
 """The last arrays of a network's weights: kernel and bias of its logits."""
 
 
-def begin_with(model: keras.Model, run: RunFolder) -> None:
-    """Give a new network the weights of a finished run; its logits begin anew where the classes are others.
+def runs_of(recipe: Recipe) -> list[RunFolder]:
+    """The runs that it starts from."""
+    return [RunFolder(Path(path)) for path in (recipe.start or "").split(",") if path]
+
+
+def begin_with(model: keras.Model, runs: list[RunFolder]) -> None:
+    """Give a new network the mean weights of finished runs; its logits begin anew where the classes are others.
 
     Raises:
-        RunError: the run is unfinished, or its network is another one.
+        RunError: a run is unfinished, or its network is another one.
     """
     own = model.get_weights()
+    theirs = [_fitting(run, own) for run in runs]
+    mean = [np.mean(arrays, axis=0) for arrays in zip(*theirs, strict=True)]
+    model.set_weights([*mean, *own[len(mean) :]])
+
+
+def _fitting(run: RunFolder, own: list[NDArray]) -> list[NDArray]:
+    """Weights of the run: all of them, or all but those of the logits."""
     theirs = load_network(run.finished_model()).get_weights()
     shapes = [w.shape for w in own], [w.shape for w in theirs]
     if shapes[0] == shapes[1]:
-        model.set_weights(theirs)
-    elif shapes[0][:-LOGITS] == shapes[1][:-LOGITS]:
-        model.set_weights([*theirs[:-LOGITS], *own[-LOGITS:]])
-    else:
-        raise RunError(f"{run.path} is a {run.recipe().model} of other shapes; start from a run of the same network")
+        return theirs
+    if shapes[0][:-LOGITS] == shapes[1][:-LOGITS]:
+        return theirs[:-LOGITS]
+    raise RunError(f"{run.path} is a {run.recipe().model} of other shapes; start from a run of the same network")
 
 
 def check_start(recipe: Recipe, data: Dataset) -> None:
-    """Whether the run to start from has not been fitted to the faces that validate here.
+    """Whether the runs to start from have not been fitted to the faces that validate here.
 
     Raises:
-        RunError: it may have been, it is unfinished, it is another network, or what is asked for does not go with it.
+        RunError: one may have been, is unfinished, is another network or has other classes than the next; or what is
+            asked for does not go with it.
     """
-    run = RunFolder(Path(str(recipe.start)))
+    runs = runs_of(recipe)
+    for run in runs:
+        _check(run, recipe, data)
+    if len({_classes(run) for run in runs}) > 1:
+        raise RunError(f"--start {recipe.start}: the runs have not the same classes; start from those that have")
+
+
+def _classes(run: RunFolder) -> int:
+    recipe = run.recipe()
+    assert isinstance(recipe, Recipe)
+    return recipe.class_count
+
+
+def _check(run: RunFolder, recipe: Recipe, data: Dataset) -> None:
     theirs = run.recipe()
     if not isinstance(theirs, Recipe) or theirs.model != recipe.model:
         raise RunError(f"{run.path} is a {theirs.model}, not a {recipe.model}; start from a run of the same network")
