@@ -57,7 +57,7 @@ def train(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Begin with a finished run's weights, or the mean of several runs', by commas."),
+        typer.Option(metavar="RUN", help="Begin with a finished run's weights, or several runs' mean, by commas."),
     ] = None,
     quantization_aware: Annotated[
         Path | None,
