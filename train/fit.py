@@ -26,6 +26,7 @@ from fer_edge.train.objective import compiled, decaying_kernels
 from fer_edge.train.recipe import AnyRecipe, EnsembleRecipe, Recipe
 from fer_edge.train.run_folder import Epoch, RunFolder
 from fer_edge.train.schedule import best_epoch, next_rate, with_other_end
+from fer_edge.train.sharpness import Twice
 from fer_edge.train.split import fit_part, rows_of
 from fer_edge.train.stopping import ctrl_c_between_batches
 from fer_edge.train.targets import targets, truth
@@ -235,7 +236,8 @@ def _one_epoch(
 ) -> Epoch:
     model.optimizer.learning_rate = rate
     done = batches.epoch
-    total = len(batches)
+    fed = Twice(batches) if recipe.sharpness else batches
+    total = len(fed)
     before_last: dict[str, float] = {}
 
     def batch_done(batch: int, logs: dict[str, float]) -> None:
@@ -247,7 +249,7 @@ def _one_epoch(
     start = time.perf_counter()
     # Keras shuffles a PyDataset's batches unless told not to; ours are shuffled already, by (seed, epoch).
     raw = RawWeights()
-    logs = model.fit(batches, epochs=1, shuffle=False, callbacks=[progress, raw], verbose=0).history
+    logs = model.fit(fed, epochs=1, shuffle=False, callbacks=[progress, raw], verbose=0).history
     with averaged(model, batches, raw) if recipe.average else nullcontext():
         judged = model.evaluate(
             smaller(val[0], side_of(recipe, done)), val[1], batch_size=256, verbose=0, return_dict=True

@@ -1,5 +1,6 @@
 """The network ready to be fitted: optimizer, loss and metric, as the recipe asks."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from fer_edge.train.distill import DistillationLoss, LabelAccuracy
 from fer_edge.train.models import of_recipe
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.sharpness import SharpnessAwareSGD
 from fer_edge.train.warm_start import begin_with, runs_of
 from fer_edge.train.zoo import MODELS
 
@@ -40,9 +42,8 @@ def _optimizer(recipe: Recipe) -> Any:
     average: dict[str, Any] = {"use_ema": True, "ema_momentum": recipe.average} if recipe.average else {}
     optimizer: Any
     if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=decay, **average
-        )
+        kind = partial(SharpnessAwareSGD, recipe.sharpness) if recipe.sharpness else keras.optimizers.SGD
+        optimizer = kind(learning_rate=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=decay, **average)
     elif recipe.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay, **average)
     else:

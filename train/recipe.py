@@ -72,6 +72,9 @@ class Recipe(RecipeJson):
     optimizer: str = _choice("adam", ("adam", "adamw", "sgd"), "how the weights are moved; sgd has Nesterov momentum")
     learning_rate: float = _number(1e-3, 1e-9, 10, "learning rate at the start, after the warm-up")
     weight_decay: float = _number(0.0, 0, 1, "decoupled decay of kernels, a step")
+    sharpness: float = _number(
+        0.0, 0, 10, "sgd: radius in which each step looks for a worse place (SAM); twice the time"
+    )
     l2: float = _number(0.0, 0, 1, "penalty on squared kernels, in the loss")
     schedule: str = _choice("plateau", ("plateau", "cosine", "constant", "hold"), "how the rate falls")
     fall_epochs: int = _number(10, 1, 10_000, "hold: last epochs, in which the rate falls")
@@ -123,6 +126,8 @@ class Recipe(RecipeJson):
         super().__post_init__()
         if self.warmup_epochs >= max(2, self.epochs + 1):
             raise RunError(f"warmup_epochs {self.warmup_epochs} is more than epochs {self.epochs}")
+        if self.sharpness and self.optimizer != "sgd":
+            raise RunError(f"sharpness {self.sharpness:g} goes with optimizer sgd, not {self.optimizer}")
         if self.small_epochs >= self.epochs:
             raise RunError(f"small_epochs {self.small_epochs} leave none of epochs {self.epochs} for whole faces")
         if self.schedule == "hold" and self.warmup_epochs + self.fall_epochs > self.epochs:

@@ -131,7 +131,7 @@ def aware_recipe(base: AnyRecipe, path: str, **overrides: Any) -> Recipe:
     own: dict[str, Any] = {
         "quantization_aware": path, "epochs": 8, "learning_rate": base.learning_rate / 50, "schedule": "cosine",
         "warmup_epochs": 0, "small_epochs": 0, "weight_decay": 0.0, "l2": 0.0, "average": 0.0, "stop_patience": 0,
-        "choose": "last", "mixed_precision": False, "start": None,
+        "sharpness": 0.0, "choose": "last", "mixed_precision": False, "start": None,
     }  # fmt: skip
     return dataclasses.replace(base, **own | {k: v for k, v in overrides.items() if v is not None})
 

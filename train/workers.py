@@ -77,9 +77,9 @@ def check_recipe(recipe: AnyRecipe, count: int) -> None:
             f"{count} workers cannot share batches of {recipe.batch_size} equally; "
             f"give --batch-size a multiple of {count}, or another --workers"
         )
-    if recipe.average or recipe.teachers or recipe.quantization_aware or recipe.start:
+    if recipe.average or recipe.teachers or recipe.quantization_aware or recipe.start or recipe.sharpness:
         raise RunError(
-            "averaged weights, teachers, quantization-aware training and --start are for one process; "
+            "averaged weights, teachers, quantization-aware training, --start and sharpness are for one process; "
             "leave --workers out"
         )
     if find_spec("jax") is None:
