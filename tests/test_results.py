@@ -121,8 +121,8 @@ def test_the_commands_make_the_recipe_again(tool: ModuleType) -> None:
         named, changed = tool.asked(recipe)
         words = [f"{k}={tool._placed(k, v)}" for k, v in changed.items()]
         assert _recipe("unet-se", named, {}, words, None) == recipe
-    others = {"start": "runs/a", "teachers": ("runs/b", "runs/c")}
-    named, changed = tool.asked(recipe_for("tiny", start="a", teachers=("b", "c")))
+    others = {"start": "runs/a,runs/d", "teachers": ("runs/b", "runs/c")}
+    named, changed = tool.asked(recipe_for("tiny", start="a,d", teachers=("b", "c")))
     words = [f"{k}={tool._placed(k, v)}" for k, v in changed.items()]
     assert _recipe("tiny", named, {}, words, None) == recipe_for("tiny", **others)
 

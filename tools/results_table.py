@@ -239,8 +239,9 @@ def _losses(row: Row) -> str:
 
 def _placed(name: str, value: Any) -> str:
     """A value as `--set` takes it; of another run an extract keeps the name alone."""
-    runs = {"start": (value or "").split(","), "quantization_aware": [value], "teachers": value}.get(name)
-    return _text(value) if not runs or value is None else ",".join(f"runs/{run}" for run in runs)
+    if value is None or name not in ("start", "quantization_aware", "teachers"):
+        return _text(value)
+    return ",".join(f"runs/{run}" for run in (value.split(",") if isinstance(value, str) else value))
 
 
 def _text(value: Any) -> str:
