@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from fer_edge.devices.files import sha256_of
-from fer_edge.edge_runtime.bundle import BUNDLED
+from fer_edge.edge_runtime.bundle import BUNDLED, Bundle
 
 _SSHD = "/usr/sbin/sshd"
 _START = """
@@ -156,7 +156,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(board: SshBoard, deplo
 
 
 def test_a_release_is_whole_and_what_was_asked_for(board: SshBoard, first: dict[str, Any]) -> None:
-    assert first["current"]["bundle"] == {"name": "cnn-edge", "sha256": sha256_of(BUNDLED / "bundle.json")}
+    assert first["current"]["bundle"] == {"name": Bundle.open().name, "sha256": sha256_of(BUNDLED / "bundle.json")}
     assert (first["current"]["engine"], first["current"]["precision"]) == ("tflite", "int8")
     assert first["journal"] is None
     assert board.lines("readlink /opt/fer-edge/current") == [f"releases/{first['current']['id']}"]

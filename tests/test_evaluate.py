@@ -547,10 +547,10 @@ def test_what_cannot_be_evaluated_is_said_in_a_sentence(
         ((outliers, *on_drawn), "is an autoencoder, which names no emotions"),
         ((forest, "--variant", "tflite/int8"), "is a training run, which has no variants"),
         ((forest, "--split", "train"), "held-out images"),
-        (on_drawn, "bundle 'cnn-edge' needs --variant, one of tflite/float32, tflite/int8"),
+        (on_drawn, f"bundle '{Bundle.open().name}' needs --variant, one of tflite/float32, tflite/int8"),
         (
             (*on_drawn, "--variant", "tflite/int4"),
-            "bundle 'cnn-edge' has no variant 'tflite/int4'; it has tflite/float32",
+            f"bundle '{Bundle.open().name}' has no variant 'tflite/int4'; it has tflite/float32",
         ),
         (("--variant", "tflite/int8"), "data/fer2013 is not a data cache"),
     ]

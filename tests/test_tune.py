@@ -39,6 +39,9 @@ from fer_edge.edge_runtime.vocabulary import Face, Precision
 
 MS = 1_000_000
 FRAMES = 150
+SHIPPED = Bundle.open()
+FLOAT = next(variant.accuracy for variant in SHIPPED.variants if variant.name == "tflite/float32")
+FLOOR = f"nothing to choose from: tflite/float32: accuracy {FLOAT:.4f} is under the floor of 0.9"
 FACE = Face((10, 10, 60, 60), 1.0)
 MODEL_MS = {"tflite/int8": 2.0, "tflite/float32": 5.0, "onnx/int8": 1.6, "onnx/float32": 4.0}
 ACCURACY = {"tflite/int8": 0.672, "tflite/float32": 0.673, "onnx/int8": 0.6715, "onnx/float32": 0.673}
@@ -445,8 +448,14 @@ def test_what_is_under_the_floor_or_was_never_judged_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("wishes", "text"),
     [
-        (Wishes(min_accuracy=0.9), "nothing to choose from: tflite/float32: accuracy 0.6732 is under the floor of 0.9"),
-        (Wishes(engines=["openvino"]), "bundle 'cnn-edge' has no variant for openvino; it has onnx, tflite"),
+        (
+            Wishes(min_accuracy=0.9),
+            f"nothing to choose from: tflite/float32: accuracy {FLOAT:.4f} is under the floor of 0.9",
+        ),
+        (
+            Wishes(engines=["openvino"]),
+            f"bundle '{Bundle.open().name}' has no variant for openvino; it has onnx, tflite",
+        ),
         (Wishes(engines=["onnx"], precisions=["float16"]), "nothing to choose from: .*onnx/int8: not asked for"),
         (Wishes(engines=["ncnn"]), "tune knows no engine 'ncnn'; choose among tflite, onnx, openvino"),
         (Wishes(precisions=["int4"]), "tune knows no precision 'int4'"),
@@ -709,7 +718,7 @@ def test_a_profile_of_another_bundle_is_refused_and_said(state: Path) -> None:
     path = written(bundle="pets", bundle_sha256="ab" * 32)
     made, said = applied(RunConfig())
     assert (made, len(said)) == (RunConfig(), 1)
-    assert "the profile here is for bundle pets (abababab), not for this one, cnn-edge (" in said[0]
+    assert f"the profile here is for bundle pets (abababab), not for this one, {SHIPPED.name} (" in said[0]
     path.rename(profile_path(Bundle.open().sha256))  # by hand
     made, said = applied(RunConfig())
     assert (made, len(said)) == (RunConfig(), 1)
@@ -871,4 +880,4 @@ def test_wrong_arguments(cli, args: tuple[str, ...], text: str) -> None:
 def test_a_space_of_nothing_on_the_command_line(cli, state: Path) -> None:
     done = cli("tune", "--min-accuracy", "0.99", FER_EDGE_STATE_DIR=str(state))
     assert done.returncode == 1
-    assert "nothing to choose from: tflite/float32: accuracy 0.6732 is under the floor of 0.9900" in done.stderr
+    assert f"{FLOOR}900" in done.stderr
