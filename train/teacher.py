@@ -76,8 +76,8 @@ class Teacher:
         path = self._faces_store and self._faces_store / f"faces-{hashlib.sha256(faces.tobytes()).hexdigest()[:16]}.npy"
         if path and path.is_file():
             return np.asarray(np.load(path), np.float32)
-        both = self._ask(faces[..., None]), self._ask(faces[:, :, ::-1, None])
-        said = np.mean(both, axis=0, dtype=np.float32)
+        views = (faces, faces[:, :, ::-1])
+        said: Logits = np.mean([self._ask(view[..., None]) for view in views], axis=0, dtype=np.float32)
         if path:
             _write(path, said)
         return said
