@@ -252,6 +252,7 @@ def test_a_run_that_cannot_be_begun_with_is_refused(finished: RunFolder, drawn: 
     for values, sentence in (
         ({"start": str(finished.path), "val_fraction": 0.2}, "keeps other faces for validation"),
         ({"start": str(tmp_path / "no")}, "is not a training run"),
+        ({"start": ","}, "names no run"),
         ({"start": str(finished.path), "standardize": True}, "was trained with standardize=False; give the same"),
     ):
         with pytest.raises(RunError, match=sentence):

@@ -58,6 +58,8 @@ def check_start(recipe: Recipe, data: Dataset) -> None:
             asked for does not go with it.
     """
     runs = runs_of(recipe)
+    if not runs:
+        raise RunError(f"--start {recipe.start!r} names no run; give the folder of a finished one")
     for run in runs:
         _check(run, recipe, data)
     if len({_classes(run) for run in runs}) > 1:
