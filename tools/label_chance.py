@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from fer_edge.devices.errors import FerEdgeError
 from fer_edge.train.dataset import Dataset, load_dataset
 from fer_edge.train.duplicates import find_duplicates
 from fer_edge.train.expected import vote_features
@@ -83,7 +84,10 @@ def main() -> None:
     asked.add_argument("cache", type=Path)
     asked.add_argument("runs", type=Path, nargs="*", help="folders of finished runs, validated clean")
     given = asked.parse_args()
-    print("\n".join(lines(load_dataset(given.cache), [RunFolder(path) for path in given.runs])))
+    try:
+        print("\n".join(lines(load_dataset(given.cache), [RunFolder(path) for path in given.runs])))
+    except FerEdgeError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

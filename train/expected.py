@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import DataError
+from fer_edge.edge_runtime.vocabulary import EMOTIONS
 from fer_edge.train.dataset import Dataset
 
 Rows = NDArray[np.int64]
@@ -31,7 +32,7 @@ def expected_labels(data: Dataset, rows: Rows, said: NDArray[np.float32] | None 
     from sklearn.linear_model import LogisticRegression
 
     labels = data.labels[rows]
-    if len(np.unique(labels)) < 7:
+    if len(np.unique(labels)) < len(EMOTIONS):
         raise DataError("expected labels need images of all seven emotions to fit on; give more, or use the labels")
     known = vote_features(data, rows)
     if said is not None:
