@@ -146,6 +146,8 @@ def _roofline(report: Row) -> None:
         for name, own in placed
     ]
     _table("how far from the hardware", ["variant", "Gop/s", "of allowed", "share", "bound by"], cells)
+    if said := claims.roof_sentence(claims.one_each(report["variants"])):
+        _say(said)
 
 
 def _estimates(rows: Sequence[Row]) -> None:

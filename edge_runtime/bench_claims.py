@@ -11,6 +11,8 @@ OVER_FLOAT = "over float32 of the same engine"
 OVER_FASTEST = "over the fastest int8"
 OVER_THREADS = "over the fewest threads"
 OVER_FILE = "over the first file"
+_OVER_ROOF = 1.1
+"""A share of the roof up to here is padding that was skipped, or noise."""
 _RELATIONS = (OVER_FLOAT, OVER_FASTEST, OVER_THREADS, OVER_FILE)
 
 
@@ -45,6 +47,21 @@ def _is_near(report: Row, row: Row, first: Row) -> bool:
             low, high = found["interval"]
             return bool(low <= 1 <= high)
     return bool(row["latency"]["p50"]["low_ms"] <= first["latency"]["p50"]["high_ms"])
+
+
+def roof_sentence(rows: Sequence[Row]) -> str | None:
+    """Which variants are faster than the roof that was measured for them, so that it is none; None where none is."""
+    over = [
+        f"{row['id']} ({row['attained']['share']:.0%})"
+        for row in rows
+        if row["attained"] is not None and row["attained"]["share"] > _OVER_ROOF
+    ]
+    if not over:
+        return None
+    return (
+        f"{' and '.join(over)}: faster than the roof. There the engine multiplies large matrices more slowly than it "
+        "computes this network, so that this roof is no limit."
+    )
 
 
 def ratio_groups(report: Row) -> dict[str, list[Row]]:

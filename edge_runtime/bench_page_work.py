@@ -114,6 +114,7 @@ def _roofline(report: Row) -> Section | None:
     peaks = report["roofline"]["peaks"]
     shown = claims.one_each(report["variants"])
     placed = [row for row in report["variants"] if row["attained"] is not None]
+    over = claims.roof_sentence(placed)
     return page.section(
         "How far from the hardware",
         page.paragraph(
@@ -142,6 +143,7 @@ def _roofline(report: Row) -> Section | None:
         )
         if placed
         else page.paragraph("No variant was placed under the roof: its operators were not measured."),
+        *([page.paragraph(over)] if over else []),
         page.details("Peaks", _peaks(peaks)),
         anchor="roofline",
     )  # fmt: skip

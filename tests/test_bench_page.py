@@ -420,6 +420,20 @@ def test_a_near_tie_is_not_called_a_win() -> None:
     assert claims.fastest_sentence(made).endswith("; tflite/int8 cannot be told apart from it.")
 
 
+def test_a_roof_that_is_none_is_called_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = report()
+    assert claims.roof_sentence(made["variants"]) is None
+    found = next(row for row in made["variants"] if row["id"] == "openvino/int8")["attained"]
+    found["share"] = 2.01
+    said = claims.roof_sentence(made["variants"])
+    assert said is not None
+    assert said.startswith("openvino/int8 (201%): faster than the roof.")
+    print_bench(made)
+    assert said in capsys.readouterr().out.replace("\n  ", " ")
+    write_page(made, tmp_path / "over.html")
+    assert said in html.unescape((tmp_path / "over.html").read_text())
+
+
 def test_ratios_are_told_apart_by_what_they_are_over() -> None:
     groups = claims.ratio_groups(report((1, 2)))
     assert {relation: len(rows) for relation, rows in groups.items()} == {

@@ -131,7 +131,7 @@ def test_the_figures_of_the_readme_are_those_of_the_report() -> None:
     assert f"{report['reference']['accuracy']:.2%} " in row
 
 
-def test_the_second_machine_found_the_same_flips() -> None:
+def test_the_comparison_found_the_flips_of_the_conversion() -> None:
     import json
 
     first, second = (

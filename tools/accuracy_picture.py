@@ -8,7 +8,9 @@ report of what ships, and the package fer's mini-xception.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import matplotlib as mpl
@@ -19,18 +21,19 @@ from matplotlib.axes import Axes
 from results_table import rows
 
 from fer_edge.devices.files import replacing_file
+from fer_edge.edge_runtime.bundle import BUNDLED, Bundle
 from fer_edge.train.intervals import wilson
 from fer_edge.train.zoo import MODELS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-SHIPPED, PACKAGED = "cnn-edge", "mini-xception"
-"""What ships, and the network inside the package fer, whose own weights docs/peers.json measured."""
+PACKAGED = "mini-xception"
+"""The network inside the package fer, whose own weights docs/peers.json measured."""
 PUBLISHED_ELSEWHERE = (("a distilled network", 1_200_000, 0.712), ("ResNet18, ten crops", 11_200_000, 0.7370))
 """Name, parameters and accuracy of networks that `fer-edge models` does not have; they are not over multiply-adds."""
 BEST_SINGLE = 0.7414
 AIMS = {"flagship": 0.71, "tiny": 0.66}
 SAME = 0.01
-LABELS: dict[str, tuple[int, int, str]] = {SHIPPED: (4, 7, "left"), "tiny": (7, -9, "left")}
+LABELS: dict[str, tuple[int, int, str]] = {"cnn-edge": (4, 7, "left"), "tiny": (7, -9, "left")}
 """Where a label goes that would lie on another: points right and up of the mark, and what of it is there."""
 BLUE, GREY, GREEN = "#0b6bcb", "#666666", "#2e7d32"
 
@@ -57,25 +60,25 @@ def published() -> list[Point]:
 
 
 def measured() -> list[Point]:
-    """Whole trainings of ours with an extract, and the shipped model in int8."""
-    found = []
-    for row in rows():
-        entry = MODELS[row.model]
-        if row.run is None or row.verdict == "short run" or entry.parameters is None:
-            continue
-        if any(abs(row.run["accuracy"] - other.accuracy) < SAME for other in found if other.name == row.model):
-            continue  # it would lie on the row of the network's own recipe
-        low, high = row.run["accuracy_interval"]
-        found.append(Point(row.name, entry.macs, entry.parameters, row.run["accuracy"], (low, high)))
+    """The shipped model in int8, whole trainings of ours with an extract, and the package fer's network."""
     report = json.loads((DOCS / "model" / "report.json").read_text(encoding="utf-8"))["variants"]["tflite/int8"]
-    low, high = report["accuracy_interval"]
-    shipped, packaged = MODELS[SHIPPED], MODELS[PACKAGED]
-    assert shipped.parameters is not None
-    assert packaged.parameters is not None
-    found.append(Point(SHIPPED, shipped.macs, shipped.parameters, report["accuracy"], (low, high)))
+    model = Bundle.open(BUNDLED).name
+    found = {model: [_point(f"{model}, int8", model, report["accuracy"], report["accuracy_interval"])]}
+    for row in rows():
+        if row.run is None or row.verdict == "short run" or MODELS[row.model].parameters is None:
+            continue
+        others = found.setdefault(row.model, [])
+        if not any(abs(row.run["accuracy"] - other.accuracy) < SAME for other in others):  # it would lie on that one
+            others.append(_point(row.name, row.model, row.run["accuracy"], row.run["accuracy_interval"]))
     peer = json.loads((DOCS / "peers.json").read_text(encoding="utf-8"))["peers"]["fer"]
     spread = wilson(round(peer["accuracy"] * peer["faces"]), peer["faces"])
-    return [*found, Point(PACKAGED, packaged.macs, packaged.parameters, peer["accuracy"], spread)]
+    return [*chain(*found.values()), _point(PACKAGED, PACKAGED, peer["accuracy"], spread)]
+
+
+def _point(name: str, model: str, accuracy: float, interval: Sequence[float]) -> Point:
+    entry, (low, high) = MODELS[model], interval
+    assert entry.parameters is not None
+    return Point(name, entry.macs, entry.parameters, accuracy, (low, high))
 
 
 def draw(axes: Axes, x: str, label: str) -> None:

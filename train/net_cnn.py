@@ -1,4 +1,4 @@
-"""The plain convolutional networks of the comparisons, and the one that ships."""
+"""The plain convolutional networks of the comparisons, and `cnn-edge`, the best of one training."""
 
 import keras
 from keras import layers

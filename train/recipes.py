@@ -53,7 +53,7 @@ RECIPES: dict[str, AnyRecipe] = {
         "mini-xception", epochs=110, rotation_deg=10.0, plateau_factor=0.1, plateau_patience=12, stop_patience=50,
         val_fraction=0.2,
     ),
-    # The one that ships: pairs of convolutions, trained longer and with more regularization.
+    # Pairs of convolutions, trained longer and with more regularization.
     "cnn-edge": Recipe(
         "cnn-edge", epochs=45, batch_size=64, optimizer="sgd", learning_rate=0.03, weight_decay=5e-3,
         schedule="cosine", warmup_epochs=2, stop_patience=0, choose="val_accuracy", label_smoothing=0.1,

@@ -1,0 +1,85 @@
+"""`tools/flagship.sh`: the commands that made what ships, whose recipes are those of the runs that were measured."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import fer_edge.cli.train
+import fer_edge.train.dataset
+from fer_edge.cli.main import app
+from fer_edge.train.eval_training import without_paths
+from fer_edge.train.recipe import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = ("flagship", "flagship-2", "flagship-3")
+STUB = """#!/bin/sh
+printf '%s\\n' "$*" >> said
+case "$1" in
+train)  # a trained run leaves its recipe, unless this is the one that is killed
+    for word; do folder=$word; [ "$last" = --out ] && break; last=$word; done
+    [ "$folder" = "$KILLED" ] && mkdir -p "$folder" && touch "$folder/recipe.json" && exit 143
+    mkdir -p "$folder" && touch "$folder/recipe.json" ;;
+calibrate) touch calibration.json ;;
+convert) mkdir -p bundles/flagship && touch bundles/flagship/bundle.json ;;
+esac
+"""
+
+
+def said_by(folder: Path, *words: str, killed: str = "") -> tuple[int, list[str]]:
+    """Exit code of the script, and the `fer-edge` commands that it gave, of a stub that leaves what they would."""
+    stub = folder / "bin" / "fer-edge"
+    stub.parent.mkdir(exist_ok=True)
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    (folder / "said").unlink(missing_ok=True)
+    environment = os.environ | {"PATH": f"{stub.parent}:{os.environ['PATH']}", "KILLED": killed}
+    done = subprocess.run(["sh", ROOT / "tools" / "flagship.sh", *words], cwd=folder, env=environment, check=False)
+    said = folder / "said"
+    return done.returncode, said.read_text().splitlines() if said.exists() else []
+
+
+def test_its_recipes_are_those_of_the_runs_that_were_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, commands = said_by(tmp_path, "data/fer2013", "--threads", "1")
+    assert code == 0
+    assert [command.split()[0] for command in commands] == ["train", "train", "train", "calibrate", "convert"]
+    asked: list[tuple[Path, dict[str, Any]]] = []
+
+    def fit(dataset: object, recipe: Recipe, folder: Path, **_: object) -> None:
+        asked.append((folder, without_paths(json.loads(json.dumps(recipe.to_json())))))
+
+    monkeypatch.setattr(fer_edge.cli.train, "_fit", fit)
+    monkeypatch.setattr(fer_edge.cli.train, "_print_outcome", lambda folder: None)
+    monkeypatch.setattr(fer_edge.train.dataset, "load_dataset", lambda path: None)
+    for command in commands[:3]:
+        done = CliRunner().invoke(app, command.split(), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    assert [str(folder) for folder, _ in asked] == [f"runs/{name}" for name in RUNS]
+    for name, (_, recipe) in zip(RUNS, asked, strict=True):
+        measured = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text())["recipe"]
+        assert recipe | measured == recipe, name
+    shipped = json.loads((ROOT / "docs" / "model" / "recipe.json").read_text())["recipe"]
+    assert asked[-1][1] | shipped == asked[-1][1]
+
+
+def test_after_a_kill_it_goes_on_and_repeats_nothing_that_is_done(tmp_path: Path) -> None:
+    code, commands = said_by(tmp_path, "data", killed="runs/flagship-2")
+    assert code == 143
+    assert [command.split()[-1] for command in commands] == ["runs/flagship", "runs/flagship-2"]
+    code, commands = said_by(tmp_path, "data")
+    assert code == 0
+    assert commands[:2] == [f"train --data data --resume --out runs/{name}" for name in RUNS[:2]]
+    assert "--start runs/flagship,runs/flagship-2" in commands[2]
+    assert [command.split()[0] for command in commands[3:]] == ["calibrate", "convert"]
+    _, commands = said_by(tmp_path, "data")
+    assert commands == [f"train --data data --resume --out runs/{name}" for name in RUNS]
+
+
+def test_without_data_it_says_how_it_is_called(tmp_path: Path) -> None:
+    code, commands = said_by(tmp_path)
+    assert code == 2
+    assert commands == []
