@@ -44,9 +44,14 @@ def said_by(folder: Path, *words: str, killed: str = "") -> tuple[int, list[str]
 
 
 def test_its_recipes_are_those_of_the_runs_that_were_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, commands = said_by(tmp_path, "data/fer2013", "--threads", "1")
+    code, commands = said_by(tmp_path, "data/fer2013", "1")
     assert code == 0
-    assert [command.split()[0] for command in commands] == ["train", "train", "train", "calibrate", "convert"]
+    assert [command.split()[0] for command in commands[:3]] == ["train"] * 3
+    assert all("--threads 1 " in command for command in commands[:3])
+    assert commands[3:] == [
+        "calibrate --data data/fer2013 --count 512 --seed 0 --out calibration.json",
+        "convert runs/flagship-3 --int8 --calibration calibration.json --out bundles/flagship",
+    ]
     asked: list[tuple[Path, dict[str, Any]]] = []
 
     def fit(dataset: object, recipe: Recipe, folder: Path, **_: object) -> None:
@@ -72,14 +77,15 @@ def test_after_a_kill_it_goes_on_and_repeats_nothing_that_is_done(tmp_path: Path
     assert [command.split()[-1] for command in commands] == ["runs/flagship", "runs/flagship-2"]
     code, commands = said_by(tmp_path, "data")
     assert code == 0
-    assert commands[:2] == [f"train --data data --resume --out runs/{name}" for name in RUNS[:2]]
+    assert commands[:2] == [f"train --data data --resume --threads 0 --out runs/{name}" for name in RUNS[:2]]
     assert "--start runs/flagship,runs/flagship-2" in commands[2]
     assert [command.split()[0] for command in commands[3:]] == ["calibrate", "convert"]
     _, commands = said_by(tmp_path, "data")
-    assert commands == [f"train --data data --resume --out runs/{name}" for name in RUNS]
+    assert commands == [f"train --data data --resume --threads 0 --out runs/{name}" for name in RUNS]
 
 
-def test_without_data_it_says_how_it_is_called(tmp_path: Path) -> None:
-    code, commands = said_by(tmp_path)
+@pytest.mark.parametrize("words", [(), ("data", "1", "--seed")])
+def test_with_other_words_it_says_how_it_is_called(tmp_path: Path, words: tuple[str, ...]) -> None:
+    code, commands = said_by(tmp_path, *words)
     assert code == 2
     assert commands == []

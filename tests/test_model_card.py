@@ -108,11 +108,12 @@ def test_take_refuses_what_does_not_belong_together(
 
 def test_what_a_probability_means_is_said_with_and_without_a_temperature(tool: ModuleType) -> None:
     as_trained = {"ece": 0.02, "ece_if_calibrated": {"p95": 0.021}, "mean_confidence": 0.66, "nll": 0.9}
-    models = {"tflite/int8": {"before": as_trained}}
+    models = {"tflite/int8": {"before": as_trained, "temperature": 0.93, "temperature_interval": [0.9, 0.97]}}
     compare = {"confidence": {"judged_on": {"images": 3589}, "models": models}}
     said = tool.probabilities({}, compare)
     assert "no temperature was put in.\nOn 3,589 images" in said
     assert "error is 0.0200, where chance alone would show up to 0.0210;\nthe mean confidence is 66.0%" in said
+    assert said.endswith("the least likelihood would be at 0.93 (0.90 to 0.97).")
     untold = {"value": None, "why_not": "9 validation faces tell none from 1"}
     assert "put in: 9 validation faces tell none from 1." in tool.probabilities({"temperature": untold}, compare)
     figures = {"ece": 0.03, "ece_if_calibrated": {"p95": 0.02}, "nll": 1.0, "mean_confidence": 0.6}

@@ -129,3 +129,17 @@ def test_the_ratio_is_taken_within_rounds() -> None:
     assert found["time_ratio"] == pytest.approx(2.0)
     assert found["interval"] == pytest.approx([2.0, 2.0])
     assert sys.modules["peers_report"].ratio([], base) is None
+
+
+def test_a_frames_ratio_counts_the_dear_frames_that_a_median_does_not_see() -> None:
+    """Three of four frames take 1, every fourth 21: six on the mean. The other takes 12 for each: twice as long."""
+    ours, theirs = [[1, 1, 1, 21]] * 9, [[12, 12, 12, 12]] * 9
+    module = sys.modules["peers_report"]
+    assert module.whole_ratio(theirs, ours) == {"time_ratio": 2.0, "interval": [2.0, 2.0], "rounds": 9}
+    assert module.ratio(theirs, ours)["time_ratio"] == 12
+    assert module.whole_ratio(ours, ours)["interval"] == [1.0, 1.0]
+    assert module.whole_ratio(theirs[:5], ours[:5]) == {"time_ratio": 2.0, "interval": None, "rounds": 5}
+    assert module.whole_ratio([], ours) is None
+    drift = [[turn * slow for turn in (1, 1, 1, 21)] for slow in range(1, 31)]
+    low, high = module.whole_ratio([[2 * t for t in turn] for turn in drift], drift)["interval"]
+    assert low == high == 2.0

@@ -1,8 +1,8 @@
 """How far one model is ahead of another on all images, and on those of which Training has no duplicate.
 
     fer-edge evaluate --variant tflite/int8 --data data/fer2013 --out evaluation/shipped
-    fer-edge evaluate bundles/flagship --variant tflite/int8 --data data/fer2013 --out evaluation/flagship
-    python tools/known_pairs.py data/fer2013 evaluation/shipped evaluation/flagship
+    fer-edge evaluate bundles/mine --variant tflite/int8 --data data/fer2013 --out evaluation/mine
+    python tools/known_pairs.py data/fer2013 evaluation/shipped evaluation/mine
 
 Paired by image, out of the `predictions` of two evaluation.json: Tango's 95% interval, exact McNemar p.
 """

@@ -207,12 +207,15 @@ def probabilities(report: Json, compare: Json) -> str:
     if put_in is None or put_in["value"] is None:
         why = "" if put_in is None else f": {put_in['why_not']}"
         confidence = compare["confidence"]
-        found, judged = confidence["models"]["tflite/int8"]["before"], confidence["judged_on"]
+        model, judged = confidence["models"]["tflite/int8"], confidence["judged_on"]
+        found, (low, high) = model["before"], model["temperature_interval"]
         return (
             f"The probabilities are a softmax of the logits as they were trained; no temperature was put in{why}.\nOn "
             f"{judged['images']:,} images of PublicTest (int8, LiteRT) the expected calibration error is "
             f"{found['ece']:.4f}, where chance alone would show up to {found['ece_if_calibrated']['p95']:.4f};\nthe "
-            f"mean confidence is {percent(found['mean_confidence'], 1)}, the log-likelihood {-found['nll']:.4f} nats."
+            f"mean confidence is {percent(found['mean_confidence'], 1)}, the log-likelihood {-found['nll']:.4f} nats.\n"
+            "A temperature is put in where mean confidence and accuracy of the validation faces ask for one; the least "
+            f"likelihood would be at {model['temperature']:.2f} ({low:.2f} to {high:.2f})."
         )
     before, after = put_in["before"], put_in["after"]
     low, high = put_in["interval"]

@@ -1,4 +1,4 @@
-"""The plain convolutional networks of the comparisons, and `cnn-edge`, the best of one training."""
+"""The plain convolutional networks of the comparisons, and `cnn-edge`."""
 
 import keras
 from keras import layers
