@@ -36,7 +36,7 @@ def _more(text: str, *names: str, **bounds: Any) -> Any:
 @app.callback()
 def bench(
     context: typer.Context,
-    bundle: Annotated[Path | None, _what("Bundle folder or .ferpack; by default the one that ships.")] = None,
+    bundle: Annotated[Path | None, _what("Bundle folder or .ferpack; flagship (by default) and tiny ship.")] = None,
     model: Annotated[list[Path] | None, _what("Bare .tflite, .onnx or .xml; repeatable.", "--model", "-m")] = None,
     scope: Annotated[str, _what("engine, classify (face to label) or pipeline (camera to label).")] = "engine",
     only: Annotated[str | None, _what("Engine, precision or engine/precision to measure alone.")] = None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    bundle: Annotated[Path | None, typer.Argument(help="Bundle; by default the one that ships.")] = None,
+    bundle: Annotated[Path | None, typer.Argument(help="Bundle; flagship (by default) and tiny ship.")] = None,
     data: Annotated[Path, typer.Option(help="Data cache.")] = Path("data/fer2013"),
     split: Annotated[str, typer.Option(help="Held-out images: val, test or private.")] = "test",
     margin: Annotated[

@@ -19,7 +19,7 @@ def _opt(panel: str, text: str, *names: str, **more: Any) -> Any:
 
 _WHAT, _HOW, _ELSE, _FLEET = "What is deployed", "How", "Instead of deploying", "Several boards"
 _Host = Annotated[str | None, typer.Argument(help="An alias of your ssh configuration, or user@address.")]
-_Bundle = Annotated[Path | None, _opt(_WHAT, "Bundle folder or .ferpack; by default the one that ships.")]
+_Bundle = Annotated[Path | None, _opt(_WHAT, "Bundle folder or .ferpack; flagship (by default) and tiny ship.")]
 _Camera = Annotated[str | None, _opt(_WHAT, "What the board reads, such as picamera2:0; by default the profile's.")]
 _Profile = Annotated[str, _opt(_WHAT, "Of the board, such as pi4; see fer-edge devices.")]
 _Config = Annotated[Path | None, _opt(_WHAT, "The run's TOML file; files that it names are sent along.")]

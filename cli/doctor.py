@@ -12,7 +12,7 @@ _SIGN = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 
 def doctor(
     bundle: Annotated[
-        Path | None, typer.Argument(help="Bundle folder or .ferpack; by default the one that ships.")
+        Path | None, typer.Argument(help="Bundle folder or .ferpack; flagship (by default) and tiny ship.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON and nothing else.")] = False,
 ) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(help="Run folder, bundle folder or .ferpack; by default the bundle that ships.")
+        Path | None, typer.Argument(help="Run folder, bundle folder or .ferpack; flagship (by default) and tiny ship.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Data cache; by default the run's own, for a bundle data/fer2013.")

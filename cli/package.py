@@ -8,7 +8,9 @@ import typer
 if TYPE_CHECKING:
     from fer_edge.devices.deploy_plan import System
 
-_BundleArg = Annotated[Path | None, typer.Argument(help="Bundle folder or .ferpack; by default the one that ships.")]
+_BundleArg = Annotated[
+    Path | None, typer.Argument(help="Bundle folder or .ferpack; flagship (by default) and tiny ship.")
+]
 _For = Annotated[str | None, typer.Option("--for", help="Profile of the board, such as pi4; see fer-edge devices.")]
 _System = Annotated[
     str | None, typer.Option(help="What runs there: bookworm, trixie or ubuntu-24.04; by default the profile's newest.")

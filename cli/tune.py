@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def tune(
     bundle: Annotated[
-        Path | None, typer.Option(help="Bundle folder or .ferpack; by default the one that ships.")
+        Path | None, typer.Option(help="Bundle folder or .ferpack; flagship (by default) and tiny ship.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Clip of your camera; by default the sample clip.")] = None,
     detector_model: Annotated[Path | None, typer.Option(help="YuNet's .onnx, where it is not in the cache.")] = None,

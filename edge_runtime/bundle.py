@@ -23,7 +23,9 @@ from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE, Precision
 SCHEMA = 1
 MANIFEST = "bundle.json"
 BUNDLED = Path(__file__).parent / "bundled"
-"""The bundle that ships inside the package."""
+"""The bundle that ships inside the package, and that is taken where none is named."""
+SHIPPED = {"flagship": BUNDLED, "tiny": BUNDLED.with_name("bundled_tiny")}
+"""All that ship, by name."""
 GOLDEN_FILE = "golden.npz"
 REPORT_FILE = "report.json"
 
@@ -86,13 +88,13 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path | str | None = None) -> "Bundle":
-        """Read and check a bundle folder, or a .ferpack (the same folder zipped); None is the one that ships.
+        """Read and check a bundle folder, or a .ferpack (the same folder zipped); None is the first that ships.
 
         Raises:
             BundleError: unknown schema, missing or altered file, a path that leaves the folder, or a manifest whose
                 labels, input or preprocessing this runtime does not serve.
         """
-        where = BUNDLED if path is None else Path(path)
+        where = bundle_path(path)
         if not where.is_file():
             return cls._open_folder(where)
         from fer_edge.edge_runtime.ferpack import unpack
@@ -160,10 +162,21 @@ class Bundle:
         return golden
 
 
+def bundle_path(given: Path | str | None) -> Path:
+    """Where a bundle lies: None is the first that ships, and a bare name that is no path here the one so called."""
+    if given is None:
+        return BUNDLED
+    path = Path(given)
+    return path if path.exists() else SHIPPED.get(str(path), path)
+
+
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     path = folder / MANIFEST
     if not folder.exists():
-        raise BundleError(f"{folder} does not exist; make a bundle with: fer-edge convert RUN --int8")
+        raise BundleError(
+            f"{folder} does not exist; make a bundle with: fer-edge convert RUN --int8, or name one that ships: "
+            f"{', '.join(SHIPPED)}"
+        )
     try:
         raw = path.read_bytes()
         manifest = json.loads(raw)

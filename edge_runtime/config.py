@@ -33,7 +33,7 @@ class RunConfig:
 
     source: str = _option("", "Image, folder, clip, camera number, picamera2:, v4l2:, argus:, rtsp://, http://, "
                               "replay: or fake:.")  # fmt: skip
-    bundle: Path | None = _option(None, "Bundle folder or .ferpack; by default the one that ships.")
+    bundle: Path | None = _option(None, "Bundle folder or .ferpack; flagship (by default) and tiny ship.")
     engine: str = _option("auto", "auto, tflite, onnx, openvino or tensorrt.")
     precision: str = _option("int8", "int8, float32, float16 or dynamic-int8: that, or an error.")
     threads: int | None = _option(None, "Of the engine; by default as many as help here, measured at the start.", 1, 64)
@@ -109,6 +109,8 @@ def load_config(path: Path) -> dict[str, Any]:
 def _typed(path: Path, key: str, value: Any, annotation: Any) -> Any:
     allowed = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not NoneType]
     for kind in allowed:
+        if key == "bundle" and _ships(path.parent, value):
+            return Path(value)
         if kind is Path and isinstance(value, str):
             return path.parent / _expanded(path, value)
         if key == "source" and isinstance(value, str):
@@ -120,6 +122,13 @@ def _typed(path: Path, key: str, value: Any, annotation: Any) -> Any:
     names = {Path: "a path in quotes", str: "a text in quotes", int: "a whole number", float: "a number"}
     expected = " or ".join(names.get(kind, "true or false") for kind in allowed)
     raise ConfigError(f"{path}: {key} is {value!r}; expected {expected}")
+
+
+def _ships(folder: Path, name: Any) -> bool:
+    """Whether it is the name of a bundle that ships, and no path beside the file."""
+    from fer_edge.edge_runtime.bundle import SHIPPED
+
+    return name in SHIPPED and not (folder / name).exists()
 
 
 def _source(folder: Path, value: str) -> str:

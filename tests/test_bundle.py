@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from fer_edge.devices.errors import BundleError
-from fer_edge.edge_runtime.bundle import Bundle, BundleFile
+from fer_edge.edge_runtime.bundle import SHIPPED, Bundle, BundleFile
+from fer_edge.edge_runtime.operators import list_operators
 from fer_edge.edge_runtime.quantization import Quantization
 from fer_edge.edge_runtime.vocabulary import Precision
 
@@ -432,3 +434,30 @@ def test_a_ferpack_larger_than_any_bundle(cache: Path, tmp_path: Path) -> None:
 def test_a_ferpack_is_checked_like_a_folder(folder: Path, cache: Path, tmp_path: Path) -> None:
     (folder / "int8.tflite").write_bytes(b"other bytes")
     assert ": int8.tflite was altered or cut short" in refused(packed(folder, tmp_path / "tiny.ferpack"))
+
+
+def test_those_that_ship_are_opened_by_name_unless_such_a_path_is_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, where in SHIPPED.items():
+        opened = Bundle.open(name)
+        assert (opened.name, opened.path) == (name, where)
+        assert {variant.name for variant in opened.variants} == {"tflite/float32", "tflite/int8", "onnx/int8"}
+    assert Bundle.open().path == Bundle.open("flagship").path
+    shutil.copytree(folder, tmp_path / "tiny")
+    assert Bundle.open("tiny").path == Path("tiny")
+    with pytest.raises(BundleError, match=r"huge does not exist; .* or name one that ships: flagship, tiny"):
+        Bundle.open("huge")
+    with pytest.raises(BundleError, match="elsewhere/tiny does not exist"):
+        Bundle.open(tmp_path / "elsewhere" / "tiny")
+
+
+def test_what_ships_is_as_small_as_it_is_said_to_be() -> None:
+    for name, bytes_, macs in (("flagship", 1_000_000, 60e6), ("tiny", 150_000, 8e6)):
+        bundle = Bundle.open(name)
+        variant = bundle.find("tflite", Precision.INT8)
+        assert variant.files[0].bytes <= bytes_
+        rows = list_operators("tflite", bundle.file(variant), Precision.INT8)
+        assert 0.9 * macs < sum(row["macs"] for row in rows) <= macs
+        assert {row["precision"] for row in rows if row["macs"]} == {"int8"}

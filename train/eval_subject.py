@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import BundleError, RunError
-from fer_edge.edge_runtime.bundle import MANIFEST, Bundle, Variant
+from fer_edge.edge_runtime.bundle import MANIFEST, Bundle, Variant, bundle_path
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE
 from fer_edge.train.predictor import Predictor, open_run
 from fer_edge.train.recipe import ClassicalRecipe
@@ -56,7 +56,8 @@ class Subject:
 
 def is_bundle(path: Path) -> bool:
     """Whether a bundle lies there, a folder or a .ferpack, rather than a training run or nothing."""
-    return path.is_file() or (path / MANIFEST).is_file()
+    where = bundle_path(path)
+    return where.is_file() or (where / MANIFEST).is_file()
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def opened(path: Path | None, variant: str | None = None, threads: int = 0) -> I
     """The model to evaluate, given back when the block ends.
 
     Args:
-        path: a run folder, a bundle folder or a .ferpack; None is the bundle that ships.
+        path: a run folder, a bundle folder or a .ferpack, or one that ships, by name; None is the first.
         variant: of a bundle, as `tflite/int8`.
         threads: cores to use; 0 leaves it to the library.
 
