@@ -15,6 +15,7 @@ from typing import Any
 from marked import begin, write
 
 from fer_edge.edge_runtime.bench_claims import float_ratios
+from fer_edge.edge_runtime.bundle import REPORT_FILE, SHIPPED
 from fer_edge.edge_runtime.vocabulary import EMOTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +117,7 @@ def recalls(report: Json) -> str:
     float_ = report["reference"]
     rows = [["images", *(f"{float_['recall'][name]['images']:,}" for name in EMOTIONS)]]
     named = {"float32, Keras": float_} | {
-        f"int8, {ENGINES[name.split('/')[0]]}": report["variants"][name] for name in INT8
+        f"int8, {ENGINES[name.split('/')[0]]}": report["variants"][name] for name in INT8 if name in report["variants"]
     }
     rows += [[what, *(percent(row["recall"][name]["recall"], 1) for name in EMOTIONS)] for what, row in named.items()]
     return table(["variant", *EMOTIONS], rows)
@@ -243,6 +244,7 @@ def robustness(compare: Json) -> str:
 def parts() -> dict[Path, dict[str, str]]:
     """By document, what goes behind each mark."""
     report, compare, bench = read("report.json"), read("compare.json"), read("bench.json")
+    tiny = json.loads((SHIPPED["tiny"] / REPORT_FILE).read_text(encoding="utf-8"))
     card = {
         "accuracy": accuracy(report),
         "recall": recalls(report),
@@ -252,6 +254,8 @@ def parts() -> dict[Path, dict[str, str]]:
         "named": named(report),
         "probabilities": probabilities(report, compare),
         "robustness": robustness(compare),
+        "tiny-accuracy": accuracy(tiny),
+        "tiny-recall": recalls(tiny),
     }
     front = {"headline": headline(report), "shipped": shipped(report, bench)}
     return {

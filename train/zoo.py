@@ -54,7 +54,7 @@ _ENTRIES = (
     ),
     Entry("cnn-edge", "keras", "stem of 32, pairs of 64, 128, 256, global pooling", 1_232_807, 96_282_368),
     Entry("flagship", "keras", "16, three each of 32, 80, 176; under 1 MB in int8; ships", 850_471, 58_144_976),
-    Entry("tiny", "keras", "8, then pairs of 16, 32, three of 64; under 150 KB in int8", 111_151, 7_465_408),
+    Entry("tiny", "keras", "8, pairs of 16, 32, three of 64; under 150 KB in int8; ships", 111_151, 7_465_408),
     Entry("autoencoder", "autoencoder", "reconstruction, to find outliers", 75_425, 27_869_184),
     Entry("ensemble", "ensemble", "averaged logits of --members", None, None),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`tools/flagship.sh`: the commands that made what ships, whose recipes are those of the runs that were measured."""
+"""`tools/shipped.sh`: the commands that made what ships, whose recipes are those of the runs that were measured."""
 
 import json
 import os
@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 import fer_edge.cli.train
 import fer_edge.train.dataset
 from fer_edge.cli.main import app
+from fer_edge.edge_runtime.bundle import Bundle
 from fer_edge.train.eval_training import without_paths
 from fer_edge.train.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ("flagship", "flagship-2", "flagship-3")
+RUNS = {"flagship": ("flagship", "flagship-2", "flagship-3"), "tiny": ("tiny", "tiny-sam", "tiny-2")}
 STUB = """#!/bin/sh
 printf '%s\\n' "$*" >> said
 case "$1" in
@@ -25,7 +26,7 @@ train)  # a trained run leaves its recipe, unless this is the one that is killed
     [ "$folder" = "$KILLED" ] && mkdir -p "$folder" && touch "$folder/recipe.json" && exit 143
     mkdir -p "$folder" && touch "$folder/recipe.json" ;;
 calibrate) touch calibration.json ;;
-convert) mkdir -p bundles/flagship && touch bundles/flagship/bundle.json ;;
+convert) for word; do folder=$word; done; mkdir -p "$folder" && touch "$folder/bundle.json" ;;
 esac
 """
 
@@ -38,20 +39,25 @@ def said_by(folder: Path, *words: str, killed: str = "") -> tuple[int, list[str]
     stub.chmod(0o755)
     (folder / "said").unlink(missing_ok=True)
     environment = os.environ | {"PATH": f"{stub.parent}:{os.environ['PATH']}", "KILLED": killed}
-    done = subprocess.run(["sh", ROOT / "tools" / "flagship.sh", *words], cwd=folder, env=environment, check=False)
+    done = subprocess.run(["sh", ROOT / "tools" / "shipped.sh", *words], cwd=folder, env=environment, check=False)
     said = folder / "said"
     return done.returncode, said.read_text().splitlines() if said.exists() else []
 
 
-def test_its_recipes_are_those_of_the_runs_that_were_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, commands = said_by(tmp_path, "data/fer2013", "1")
+@pytest.mark.parametrize(("model", "ranges"), [("flagship", "minmax"), ("tiny", "mse")])
+def test_its_recipes_are_those_of_the_runs_that_were_measured(
+    model: str, ranges: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, commands = said_by(tmp_path, model, "data/fer2013", "1")
     assert code == 0
     assert [command.split()[0] for command in commands[:3]] == ["train"] * 3
     assert all("--threads 1 " in command for command in commands[:3])
     assert commands[3:] == [
         "calibrate --data data/fer2013 --count 512 --seed 0 --out calibration.json",
-        "convert runs/flagship-3 --int8 --calibration calibration.json --out bundles/flagship",
+        f"convert runs/{RUNS[model][-1]} --int8 --ranges {ranges} --calibration calibration.json --out bundles/{model}",
     ]
+    manifest = Bundle.open(model).manifest
+    assert (manifest["name"], manifest["quantization_recipe"]["ranges"]) == (model, ranges)
     asked: list[tuple[Path, dict[str, Any]]] = []
 
     def fit(dataset: object, recipe: Recipe, folder: Path, **_: object) -> None:
@@ -63,28 +69,33 @@ def test_its_recipes_are_those_of_the_runs_that_were_measured(tmp_path: Path, mo
     for command in commands[:3]:
         done = CliRunner().invoke(app, command.split(), catch_exceptions=False)
         assert done.exit_code == 0, done.output
-    assert [str(folder) for folder, _ in asked] == [f"runs/{name}" for name in RUNS]
-    for name, (_, recipe) in zip(RUNS, asked, strict=True):
+    assert [str(folder) for folder, _ in asked] == [f"runs/{name}" for name in RUNS[model]]
+    for name, (_, recipe) in zip(RUNS[model], asked, strict=True):
         measured = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text())["recipe"]
         assert recipe | measured == recipe, name
+
+
+def test_the_model_card_is_of_its_last_training() -> None:
     shipped = json.loads((ROOT / "docs" / "model" / "recipe.json").read_text())["recipe"]
-    assert asked[-1][1] | shipped == asked[-1][1]
+    measured = json.loads((ROOT / "docs" / "results" / f"{RUNS['flagship'][-1]}.json").read_text())["recipe"]
+    assert measured | shipped == measured
 
 
 def test_after_a_kill_it_goes_on_and_repeats_nothing_that_is_done(tmp_path: Path) -> None:
-    code, commands = said_by(tmp_path, "data", killed="runs/flagship-2")
+    runs = RUNS["flagship"]
+    code, commands = said_by(tmp_path, "flagship", "data", killed="runs/flagship-2")
     assert code == 143
     assert [command.split()[-1] for command in commands] == ["runs/flagship", "runs/flagship-2"]
-    code, commands = said_by(tmp_path, "data")
+    code, commands = said_by(tmp_path, "flagship", "data")
     assert code == 0
-    assert commands[:2] == [f"train --data data --resume --threads 0 --out runs/{name}" for name in RUNS[:2]]
+    assert commands[:2] == [f"train --data data --resume --threads 0 --out runs/{name}" for name in runs[:2]]
     assert "--start runs/flagship,runs/flagship-2" in commands[2]
     assert [command.split()[0] for command in commands[3:]] == ["calibrate", "convert"]
-    _, commands = said_by(tmp_path, "data")
-    assert commands == [f"train --data data --resume --threads 0 --out runs/{name}" for name in RUNS]
+    _, commands = said_by(tmp_path, "flagship", "data")
+    assert commands == [f"train --data data --resume --threads 0 --out runs/{name}" for name in runs]
 
 
-@pytest.mark.parametrize("words", [(), ("data", "1", "--seed")])
+@pytest.mark.parametrize("words", [(), ("flagship",), ("flagship", "data", "1", "--seed"), ("huge", "data")])
 def test_with_other_words_it_says_how_it_is_called(tmp_path: Path, words: tuple[str, ...]) -> None:
     code, commands = said_by(tmp_path, *words)
     assert code == 2
