@@ -86,7 +86,7 @@ def test_demo_labels_times_and_draws(cli, tmp_path: Path) -> None:
     done = cli("demo", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert "happy" in done.stdout
-    assert "tflite/int8: int8; all 9 convolutions and matrix products of int8.tflite run in int8" in " ".join(
+    assert "tflite/int8: int8; all 11 convolutions and matrix products of int8.tflite run in int8" in " ".join(
         done.stdout.split()
     )
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"sample.mp4", "annotated.jpg", "annotated.mp4"}
