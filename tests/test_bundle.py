@@ -228,7 +228,8 @@ def test_a_folder_without_a_manifest_and_no_folder_at_all(folder: Path, tmp_path
     (folder / "bundle.json").unlink()
     assert refused(folder) == f"{folder} is not a bundle (no bundle.json)"
     away = tmp_path / "away"
-    assert refused(away) == f"{away} does not exist; make a bundle with: fer-edge convert RUN --int8"
+    how = "make a bundle with: fer-edge convert RUN --int8, or name one that ships: flagship, tiny"
+    assert refused(away) == f"{away} does not exist; {how}"
 
 
 @pytest.mark.parametrize("name", ["float32.tflite", "float32.xml", "float32.bin", "golden.npz", "report.json"])
