@@ -258,6 +258,7 @@ def test_our_own_wheel_has_the_same_bytes_twice_and_every_module(tmp_path: Path)
         for path in (ROOT / folder).glob("*.py"):
             assert f"fer_edge/{folder}/{path.name}" in names
     assert "fer_edge/edge_runtime/bundled/int8.tflite" in names
+    assert "fer_edge/edge_runtime/bundled_tiny/int8.tflite" in names
     assert not [name for name in names if "__pycache__" in name]
 
 
