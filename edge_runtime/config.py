@@ -109,9 +109,9 @@ def load_config(path: Path) -> dict[str, Any]:
 def _typed(path: Path, key: str, value: Any, annotation: Any) -> Any:
     allowed = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not NoneType]
     for kind in allowed:
-        if key == "bundle" and _ships(path.parent, value):
-            return Path(value)
         if kind is Path and isinstance(value, str):
+            if key == "bundle" and _ships(path.parent, value):
+                return Path(value)
             return path.parent / _expanded(path, value)
         if key == "source" and isinstance(value, str):
             return _source(path.parent, value)
@@ -124,7 +124,7 @@ def _typed(path: Path, key: str, value: Any, annotation: Any) -> Any:
     raise ConfigError(f"{path}: {key} is {value!r}; expected {expected}")
 
 
-def _ships(folder: Path, name: Any) -> bool:
+def _ships(folder: Path, name: str) -> bool:
     """Whether it is the name of a bundle that ships, and no path beside the file."""
     from fer_edge.edge_runtime.bundle import SHIPPED
 

@@ -277,6 +277,11 @@ def test_the_other_bundle_that_ships_is_run_by_its_name(cli, tmp_path: Path) -> 
     done = cli("run", "--config", written)
     assert done.returncode == 0, done.stderr
     assert "tiny int8 on LiteRT" in done.stdout
+    written.write_text('bundle = ["tiny"]\n')
+    done = cli("run", "--config", written)
+    assert done.returncode == 1
+    assert "bundle is ['tiny']; expected a path in quotes" in done.stderr
+    assert "Traceback" not in done.stderr
     written.write_text(f'source = "{SAMPLE_PHOTO}"\nbundle = "huge"\n')
     done = cli("run", "--config", written)
     assert done.returncode == 1
