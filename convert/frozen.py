@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fer_edge.devices.errors import RunError
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE
+from fer_edge.train.feed import predicted
 from fer_edge.train.models import load_network
 
 
@@ -28,7 +29,7 @@ class FrozenModel:
 
     def logits(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The float reference: logits (N, 7) of faces (N, 48, 48) uint8, by Keras itself."""
-        return np.asarray(self.keras_model.predict(faces_u8[..., None], batch_size=256, verbose=0), np.float32)
+        return predicted(self.keras_model, faces_u8[..., None])
 
 
 def load_frozen(path: Path) -> FrozenModel:

@@ -27,6 +27,7 @@ def main() -> None:
     given = asked.parse_args()
     keras_quietly(given.threads)
     from fer_edge.train.dataset import load_dataset
+    from fer_edge.train.feed import untuned
     from fer_edge.train.fit import batches_of
     from fer_edge.train.objective import compiled
     from fer_edge.train.recipe import Recipe
@@ -46,7 +47,7 @@ def main() -> None:
         for name, batches in fed.items():
             batches.set_epoch(pair)
             start = time.perf_counter()
-            model.fit(batches, epochs=1, shuffle=False, verbose=0)
+            model.fit(untuned(batches), epochs=1, shuffle=False, verbose=0)
             if pair:  # the first of each builds the graph
                 seconds[name].append(time.perf_counter() - start)
     with_it, without = (statistics.median(seconds[name]) for name in ("with", "without"))

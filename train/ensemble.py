@@ -10,6 +10,7 @@ from fer_edge.devices.errors import RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 from fer_edge.train.dataset import Dataset
+from fer_edge.train.feed import predicted
 from fer_edge.train.models import load_network
 from fer_edge.train.recipe import EnsembleRecipe, Recipe
 from fer_edge.train.run_folder import Epoch, RunFolder
@@ -43,7 +44,7 @@ def average_members(data: Dataset, recipe: EnsembleRecipe, run: RunFolder) -> Ep
     with replacing_file(run.model) as temporary:
         model.save(temporary)
     rows, labels = truth(data, rows_of(data, recipe)[1], recipes[0])
-    said = model.predict(np.asarray(data.faces[rows])[..., None], batch_size=256, verbose=0)
+    said = predicted(model, np.asarray(data.faces[rows])[..., None])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, said)
     return {
         "epoch": 1,

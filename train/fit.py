@@ -21,6 +21,7 @@ from fer_edge.train.aware import check_base, learned_ranges, plain_network
 from fer_edge.train.batches import TrainingBatches, side_of, smaller
 from fer_edge.train.curves import draw_curves
 from fer_edge.train.dataset import Dataset
+from fer_edge.train.feed import Whole, untuned
 from fer_edge.train.models import load_network, of_recipe, penalized
 from fer_edge.train.objective import compiled, decaying_kernels
 from fer_edge.train.recipe import AnyRecipe, EnsembleRecipe, Recipe
@@ -163,7 +164,7 @@ def fit_epochs(
     try:
         batches, val = batches_of(data, recipe, team.shard)
         with team.sharing():
-            model = compiled(recipe) if checkpoint is None else restored(checkpoint, recipe)
+            model = compiled(recipe, batches.first_views) if checkpoint is None else restored(checkpoint, recipe)
             while (rate := next_rate(recipe, history)) is not None:
                 batches.set_epoch(len(history))
                 _seed_dropout(model, recipe.seed, len(history))
@@ -249,11 +250,10 @@ def _one_epoch(
     start = time.perf_counter()
     # Keras shuffles a PyDataset's batches unless told not to; ours are shuffled already, by (seed, epoch).
     raw = RawWeights()
-    logs = model.fit(fed, epochs=1, shuffle=False, callbacks=[progress, raw], verbose=0).history
+    logs = model.fit(untuned(fed), epochs=1, shuffle=False, callbacks=[progress, raw], verbose=0).history
     with averaged(model, batches, raw) if recipe.average else nullcontext():
-        judged = model.evaluate(
-            smaller(val[0], side_of(recipe, done)), val[1], batch_size=256, verbose=0, return_dict=True
-        )
+        judging = Whole((smaller(val[0], side_of(recipe, done)), val[1]))
+        judged = model.evaluate(untuned(judging), verbose=0, return_dict=True)
     figures = {
         name: batches.counted_once(before_last.get(name, 0.0), float(values[0])) for name, values in logs.items()
     }

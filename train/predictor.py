@@ -43,8 +43,9 @@ class KerasPredictor:
 
     def logits(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `Predictor` says."""
-        said = self.keras_model.predict(np.asarray(faces_u8)[..., None], batch_size=256, verbose=0)
-        return np.asarray(said, np.float32)
+        from fer_edge.train.feed import predicted
+
+        return predicted(self.keras_model, np.asarray(faces_u8)[..., None])
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import RunError
+from fer_edge.train.feed import predicted
 from fer_edge.train.models import load_network
 from fer_edge.train.run_folder import RunFolder
 
@@ -22,6 +23,6 @@ def reconstruction_errors(run: RunFolder, faces: NDArray[np.uint8]) -> NDArray[n
     errors = np.empty(len(faces))
     for at in range(0, len(faces), _FACES_AT_ONCE):
         some = np.asarray(faces[at : at + _FACES_AT_ONCE])[..., None]
-        said = network.predict(some, batch_size=256, verbose=0)
+        said = predicted(network, some)
         errors[at : at + _FACES_AT_ONCE] = np.mean((said - some.astype(np.float32) / 255) ** 2, axis=(1, 2, 3))
     return errors
