@@ -57,7 +57,10 @@ def train(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Begin with a finished run's weights, or several runs' mean, by commas."),
+        typer.Option(
+            metavar="RUN|BUNDLE",
+            help="Begin with the weights of a finished run, the mean of several by commas, or a bundle, as flagship.",
+        ),
     ] = None,
     quantization_aware: Annotated[
         Path | None,

@@ -131,3 +131,24 @@ def test_a_teacher_that_may_know_the_answers_is_refused(teacher: RunFolder, draw
     with pytest.raises(RunError, match="fitted to copies of test images; give --set validation=apart"):
         check_unseen("teacher", drawn.sha256, apart, drawn, teacher.recipe())  # and not the other way round
     assert parse_value(Recipe, "teachers", "a,b") == ("a", "b")
+
+
+def test_a_teacher_computes_as_its_pupil_does(drawn: Dataset, tmp_path: Path) -> None:
+    """In bfloat16 where the pupil is trained so, with the weights that it has; its policy is nobody else's."""
+    import keras
+
+    from fer_edge.train.fit import train
+    from fer_edge.train.teacher import Teacher
+
+    train(drawn, recipe_for("tiny", **SHORT, validation="clean"), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    faces = np.asarray(drawn.faces[:32])[..., None]
+    said = {}
+    for mixed in (False, True):
+        asked = Teacher(drawn, pupil(run, mixed_precision=mixed))
+        network = asked._networks[0].keras_model
+        assert network.layers[-2].compute_dtype == ("bfloat16" if mixed else "float32")
+        said[mixed] = asked.logits(0, 0, 32, faces)
+    assert keras.mixed_precision.global_policy().name == "float32"
+    assert np.abs(said[True] - said[False]).max() > 0
+    assert said[True] == pytest.approx(said[False], abs=0.05 * np.ptp(said[False]))

@@ -14,7 +14,7 @@ from fer_edge.train.net_layers import NetOptions
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.zoo import MODELS
 
-ANY_SIDE = ("cnn-edge", "flagship", "tiny")
+ANY_SIDE = ("cnn-edge", "flagship", "tiny", "vgg", "resnet")
 Body = Callable[[keras.KerasTensor, NetOptions], keras.KerasTensor]
 
 

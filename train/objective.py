@@ -1,10 +1,13 @@
 """The network ready to be fitted: optimizer, loss and metric, as the recipe asks."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 from fer_edge.train.aware import aware_network
@@ -13,22 +16,22 @@ from fer_edge.train.models import of_recipe
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.sharpness import SharpnessAwareSGD
-from fer_edge.train.warm_start import begin_with, runs_of
+from fer_edge.train.warm_start import begin_with
 from fer_edge.train.zoo import MODELS
 
 
-def compiled(recipe: Recipe) -> keras.Model:
-    """A new, compiled network.
+def compiled(recipe: Recipe, views: Callable[[], NDArray[np.uint8]] | None = None) -> keras.Model:
+    """A new, compiled network. `views` gives faces as it will be fitted to, where it starts from a bundle.
 
     Raises:
-        RunError: the recipe's weights, or those of the run that it starts from, cannot be had.
+        RunError: the recipe's weights, or those of what it starts from, cannot be had.
     """
     if recipe.quantization_aware is not None:
         model = aware_network(RunFolder(Path(recipe.quantization_aware)))
     else:
         model = of_recipe(recipe, pretrained=recipe.start is None, side=None if recipe.small_epochs else FACE_SIDE)
         if recipe.start is not None:
-            begin_with(model, runs_of(recipe))
+            begin_with(model, recipe, views)
     optimizer = _optimizer(recipe)
     if MODELS[recipe.model].kind == "autoencoder":
         model.compile(optimizer, keras.losses.MeanSquaredError())

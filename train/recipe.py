@@ -110,7 +110,9 @@ class Recipe(RecipeJson):
     teacher_share: float = _number(0.7, 0, 1, "share of what the teachers say in the loss, the rest is the labels'")
     teacher_temperature: float = _number(3.0, 0.1, 100, "by which the teachers' logits and the pupil's are softened")
     teacher_cache: str | None = _other(None, "folder that keeps what the teachers said, for the next pupil")
-    start: str | None = _other(None, "folders of finished runs of this network, whose mean weights it begins with")
+    start: str | None = _other(
+        None, "finished runs of this network, whose mean weights it begins with, or a bundle of it"
+    )
     quantization_aware: str | None = _other(None, "folder of a finished run, to train on under the rounding of int8")
     standardize: bool = _other(False, "each face to mean 0 and deviation 1, inside the network")
     dropout: float | None = _number(None, 0, 0.95, "all dropout rates; by default the network's own")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fer_edge.devices.errors import RunError
 from fer_edge.devices.files import replacing_file
 from fer_edge.train.dataset import Dataset
-from fer_edge.train.predictor import Predictor, open_run
-from fer_edge.train.recipe import Recipe
+from fer_edge.train.predictor import KerasPredictor, Predictor, open_run
+from fer_edge.train.recipe import AnyRecipe, Recipe
 from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.split import check_unseen
 
@@ -115,4 +115,25 @@ def _opened(run: RunFolder, data: Dataset, pupil: Recipe) -> Predictor:
     network = open_run(run)
     if len(network.names) != pupil.class_count:
         raise RunError(f"teacher {run.path} has {len(network.names)} classes, the pupil {pupil.class_count}")
-    return network
+    return _in_bfloat16(network, recipe) if pupil.mixed_precision else network
+
+
+def _in_bfloat16(network: Predictor, recipe: AnyRecipe) -> Predictor:
+    """The same network computing as its pupil does, in two thirds of the time; what is no plain network stays.
+
+    A file keeps the precision that it was saved in, so the network is built anew.
+    """
+    if not isinstance(recipe, Recipe) or recipe.quantization_aware is not None:
+        return network
+    import keras
+
+    from fer_edge.train.models import of_recipe
+
+    usual = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        built = of_recipe(recipe, pretrained=False)
+    finally:
+        keras.mixed_precision.set_global_policy(usual)
+    built.set_weights(network.keras_model.get_weights())
+    return KerasPredictor(built, network.names)

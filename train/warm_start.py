@@ -1,10 +1,11 @@
-"""Begins a training with the weights of a finished run: for a longer training, other labels, or a teacher's lessons.
+"""Begins a training with given weights: for a longer training, other labels or faces, or a teacher's lessons.
 
 Of several runs it is their mean (Wortsman et al. 2022, *Model soups*): runs that began with the same weights and saw
 other views differ by chance, and the mean has less of it. That is one network, where an ensemble is as many as it has
 members.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import RunError
+from fer_edge.train.bundle_start import begin_with_bundle, bundle_of, check_bundle
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.models import load_network
 from fer_edge.train.recipe import Recipe
@@ -27,13 +29,21 @@ def runs_of(recipe: Recipe) -> list[RunFolder]:
     return [RunFolder(Path(path)) for path in (recipe.start or "").split(",") if path]
 
 
-def begin_with(model: keras.Model, runs: list[RunFolder]) -> None:
-    """Give a new network the mean weights of finished runs; its logits begin anew where the classes are others.
+def begin_with(model: keras.Model, recipe: Recipe, views: Callable[[], NDArray[np.uint8]] | None) -> None:
+    """Give a new network the weights of a bundle, or the mean of finished runs'.
+
+    Its logits begin anew where the classes are others. `views` gives faces (N, side, side, 1) as the training sees
+    them, which only a bundle asks for.
 
     Raises:
         RunError: a run is unfinished, or its network is another one.
+        BundleError: the bundle cannot be read.
     """
-    own = model.get_weights()
+    if (bundle := bundle_of(recipe.start)) is not None:
+        assert views is not None
+        begin_with_bundle(model, bundle, views())
+        return
+    runs, own = runs_of(recipe), model.get_weights()
     theirs = [_fitting(run, own) for run in runs]
     mean = [np.mean(arrays, axis=0) for arrays in zip(*theirs, strict=True)]
     model.set_weights([*mean, *own[len(mean) :]])
@@ -51,12 +61,18 @@ def _fitting(run: RunFolder, own: list[NDArray]) -> list[NDArray]:
 
 
 def check_start(recipe: Recipe, data: Dataset) -> None:
-    """Whether the runs to start from have not been fitted to the faces that validate here.
+    """Whether the bundle or the runs to start from have not been fitted to the faces that validate here.
 
     Raises:
+        BundleError: the bundle cannot be read.
         RunError: one may have been, is unfinished, is another network or has other classes than the next; or what is
             asked for does not go with it.
     """
+    if recipe.weights not in (None, "none", "imagenet"):
+        raise RunError(f"--start brings all weights; leave out --weights {recipe.weights}")
+    if (bundle := bundle_of(recipe.start)) is not None:
+        check_bundle(bundle, recipe, data)
+        return
     runs = runs_of(recipe)
     if not runs:
         raise RunError(f"--start {recipe.start!r} names no run; give the folder of a finished one")
@@ -81,8 +97,6 @@ def _check(run: RunFolder, recipe: Recipe, data: Dataset) -> None:
             f"{run.path} is quantization-aware, its batch norm is folded; start from the float run, "
             f"{theirs.quantization_aware}"
         )
-    if recipe.weights not in (None, "none", "imagenet"):
-        raise RunError(f"--start brings all weights; leave out --weights {recipe.weights}")
     for name in ("standardize", "image_side"):
         if getattr(theirs, name) != getattr(recipe, name):
             raise RunError(f"{run.path} was trained with {name}={getattr(theirs, name)}; give the same")
