@@ -22,9 +22,9 @@ from fer_edge.devices.files import replacing_folder, write_json
 from fer_edge.edge_runtime.bundle import MANIFEST
 from fer_edge.edge_runtime.engines import infer_all, judge_of, start
 from fer_edge.edge_runtime.vocabulary import Precision
-from fer_edge.train.bundle_start import trained_on
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.trained_on import trained_on
 
 REFERENCE = "keras/float32"
 

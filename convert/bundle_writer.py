@@ -75,7 +75,7 @@ def write_manifest(
     *,
     calibration: str | None,
     training_run: str | None,
-    trained: dict[str, Any] | None = None,
+    trained: list[dict[str, Any]] | None = None,
     target: str,
     recipe: QuantizationRecipe = PLAIN,
     gate: Gate | None = None,

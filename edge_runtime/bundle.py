@@ -166,8 +166,16 @@ def bundle_path(given: Path | str | None) -> Path:
     """Where a bundle lies: None is the first that ships, and a bare name that is no path here the one so called."""
     if given is None:
         return BUNDLED
-    path = Path(given)
-    return path if path.exists() else SHIPPED.get(str(path), path)
+    return SHIPPED[str(given)] if str(given) in SHIPPED and not Path(given).exists() else Path(given)
+
+
+def is_bundle(path: Path | str) -> bool:
+    """Whether a bundle lies there, a folder or a .ferpack, rather than something else or nothing."""
+    where = bundle_path(path)
+    try:
+        return where.is_file() or (where / MANIFEST).is_file()
+    except OSError:  # no path at all: too long a name
+        return False
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:

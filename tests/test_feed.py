@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from fer_edge.train.feed import Whole, predicted, untuned
+from fer_edge.train.feed import ArrayBatches, predicted, untuned
 from fer_edge.train.models import build_model
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.recipes import recipe_for
@@ -41,7 +41,7 @@ def test_nothing_that_is_fitted_or_judged_is_tuned(
 
 def test_batches_come_whole_and_in_their_order() -> None:
     arrays = np.arange(10, dtype=np.uint8)[:, None], np.arange(10, dtype=np.float32)[:, None]
-    fed = untuned(Whole(arrays, 4))
+    fed = untuned(ArrayBatches(arrays, 4))
     got = [tuple(np.asarray(part) for part in batch) for batch in fed]
     assert len(fed) == len(got) == 3
     assert [len(x) for x, _ in got] == [4, 4, 2]

@@ -222,7 +222,10 @@ def test_of_several_runs_it_begins_with_the_mean(finished: RunFolder, drawn: Dat
     about = json.loads((eight / "recipe.json").read_text(encoding="utf-8"))
     about["recipe"]["labels"] = "votes-8"
     (eight / "recipe.json").write_text(json.dumps(about), encoding="utf-8")
-    for path, sentence in ((eight, "have not the same classes"), (tmp_path / "no", "is not a training run")):
+    for path, sentence in (
+        (eight, "have not the same classes"),
+        (tmp_path / "no", "is neither a training run nor a bundle"),
+    ):
         with pytest.raises(RunError, match=sentence):
             train(drawn, network(**SHORT, start=f"{finished.path},{path}"), tmp_path / "run")
 
@@ -251,7 +254,7 @@ def test_a_run_that_cannot_be_begun_with_is_refused(finished: RunFolder, drawn: 
 
     for values, sentence in (
         ({"start": str(finished.path), "val_fraction": 0.2}, "keeps other faces for validation"),
-        ({"start": str(tmp_path / "no")}, "is not a training run"),
+        ({"start": str(tmp_path / "no")}, "is neither a training run nor a bundle"),
         ({"start": ","}, "names no run"),
         ({"start": str(finished.path), "standardize": True}, "was trained with standardize=False; give the same"),
     ):

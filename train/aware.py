@@ -141,7 +141,7 @@ def _folded(model: keras.Model, path: Path) -> list[_Step]:
 
 _CHAIN = (
     "quantization-aware training takes chains of convolutions and dense layers, with batch norm and ReLU behind or "
-    "not, and pooling: cnn, cnn-basic, cnn-small, cnn-wide, cnn-edge, flagship, tiny, mlp"
+    "not, and pooling: cnn, cnn-basic, cnn-small, cnn-wide, cnn-edge, flagship, tiny, vgg10, mlp"
 )
 
 

@@ -78,8 +78,9 @@ class TrainingBatches(keras.utils.PyDataset):
         return smaller(self._views(batch)[0], self._side)
 
     def first_views(self) -> NDArray[np.uint8]:
-        """The faces of the first batches, (512, side, side, 1) or fewer."""
-        return np.concatenate([self.views(batch) for batch in range(min(len(self), -(-512 // self.batch_size)))])
+        """The first faces, (512, side, side, 1) or fewer."""
+        batches = range(min(len(self), -(-512 // self.batch_size)))
+        return np.concatenate([self.views(batch) for batch in batches])[:512]
 
     def _views(self, batch: int) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None, Rows]:
         """Faces (B, 48, 48, 1) after their changes, what they are, and which they are."""

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import DataError, RunError
+from fer_edge.edge_runtime.bundle import is_bundle
 from fer_edge.train.dataset import Dataset, load_dataset
-from fer_edge.train.eval_subject import Subject, is_bundle
+from fer_edge.train.eval_subject import Subject
 from fer_edge.train.run_folder import RunFolder
 from fer_edge.train.targets import majority
 from fer_edge.train.temperature import log_probabilities

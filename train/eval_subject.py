@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import BundleError, RunError
-from fer_edge.edge_runtime.bundle import MANIFEST, Bundle, Variant, bundle_path
+from fer_edge.edge_runtime.bundle import Bundle, Variant, is_bundle
 from fer_edge.edge_runtime.vocabulary import EMOTIONS, FACE_SIDE
 from fer_edge.train.predictor import Predictor, open_run
 from fer_edge.train.recipe import ClassicalRecipe
@@ -52,12 +52,6 @@ class Subject:
     run: RunFolder | None = None
     keras_model: Any = None
     sklearn_model: Any = None
-
-
-def is_bundle(path: Path) -> bool:
-    """Whether a bundle lies there, a folder or a .ferpack, rather than a training run or nothing."""
-    where = bundle_path(path)
-    return where.is_file() or (where / MANIFEST).is_file()
 
 
 @contextmanager

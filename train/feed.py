@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Whole(keras.utils.PyDataset):
+class ArrayBatches(keras.utils.PyDataset):
     """Arrays of the same length, in their order, a batch after the other."""
 
     def __init__(self, arrays: tuple[NDArray, ...], batch_size: int = 256) -> None:
@@ -47,5 +47,5 @@ def untuned(batches: keras.utils.PyDataset) -> Any:
 
 def predicted(model: keras.Model, faces: NDArray, batch_size: int = 256) -> NDArray[np.float32]:
     """What a network says of faces (N, side, side, 1), as (N, ...) float32."""
-    parts = Whole((faces,), batch_size)
+    parts = ArrayBatches((faces,), batch_size)
     return np.concatenate([np.asarray(model.predict_on_batch(parts[i][0]), np.float32) for i in range(len(parts))])

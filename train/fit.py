@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ from fer_edge.train.aware import check_base, learned_ranges, plain_network
 from fer_edge.train.batches import TrainingBatches, side_of, smaller
 from fer_edge.train.curves import draw_curves
 from fer_edge.train.dataset import Dataset
-from fer_edge.train.feed import Whole, untuned
+from fer_edge.train.feed import ArrayBatches, untuned
 from fer_edge.train.models import load_network, of_recipe, penalized
 from fer_edge.train.objective import compiled, decaying_kernels
 from fer_edge.train.recipe import AnyRecipe, EnsembleRecipe, Recipe
@@ -33,7 +34,7 @@ from fer_edge.train.stopping import ctrl_c_between_batches
 from fer_edge.train.targets import targets, truth
 from fer_edge.train.teacher import Teacher
 from fer_edge.train.team import Alone, Team
-from fer_edge.train.warm_start import check_start
+from fer_edge.train.warm_start import begun_with, check_start
 from fer_edge.train.zoo import MODELS
 
 OnBatch = Callable[[int, int, int, dict[str, float]], None]
@@ -82,8 +83,9 @@ def train(
         assert recipe is not None
         environment = describe_machine()
         environment["versions"] = versions("fer-edge", "keras", keras.backend.backend(), "numpy", "scikit-learn")
-        about = {"data_sha256": data.sha256, "data_source": data.source}
-        run.create(recipe, about | ({"data_path": str(data.folder)} if data.folder else {}), environment)
+        about: dict[str, Any] = {"data_sha256": data.sha256, "data_source": data.source}
+        about |= {"data_path": str(data.folder)} if data.folder else {}
+        run.create(recipe, about | begun_with(recipe), environment)
     with run.alone(), ctrl_c_between_batches() as check_stop:
 
         def batch_done(epoch: int, done: int, total: int, logs: dict[str, float]) -> None:
@@ -252,7 +254,7 @@ def _one_epoch(
     raw = RawWeights()
     logs = model.fit(untuned(fed), epochs=1, shuffle=False, callbacks=[progress, raw], verbose=0).history
     with averaged(model, batches, raw) if recipe.average else nullcontext():
-        judging = Whole((smaller(val[0], side_of(recipe, done)), val[1]))
+        judging = ArrayBatches((smaller(val[0], side_of(recipe, done)), val[1]))
         judged = model.evaluate(untuned(judging), verbose=0, return_dict=True)
     figures = {
         name: batches.counted_once(before_last.get(name, 0.0), float(values[0])) for name, values in logs.items()

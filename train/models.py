@@ -1,7 +1,8 @@
 """The networks, built by name. Raw pixels 0..255 in, logits out; rescaling is inside the graph."""
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from fer_edge.train.net_layers import NetOptions
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.zoo import MODELS
 
-ANY_SIDE = ("cnn-edge", "flagship", "tiny", "vgg", "resnet")
+ANY_SIDE = ("cnn-edge", "flagship", "tiny", "vgg10", "resnet12")
+LOGITS = 2
+"""The last arrays of a network's weights: kernel and bias of its logits."""
 Body = Callable[[keras.KerasTensor, NetOptions], keras.KerasTensor]
 
 
@@ -53,6 +56,17 @@ def of_recipe(recipe: Recipe, *, pretrained: bool = True, side: int | None = FAC
     weights = recipe.weights if pretrained and recipe.weights not in (None, "none") else None
     options = NetOptions(recipe.class_count, recipe.dropout, recipe.image_side, weights, _trainable(recipe))
     return build_model(recipe.model, options, standardize=recipe.standardize, l2=recipe.l2, side=side)
+
+
+@contextmanager
+def computing_in(policy: str) -> Iterator[None]:
+    """Networks that are built while it is open compute in this dtype policy of Keras."""
+    usual = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(usual)
 
 
 def penalized(model: keras.Model, l2: float) -> keras.Model:

@@ -24,6 +24,7 @@ from fer_edge.train.recipe import AnyRecipe, ClassicalRecipe, EnsembleRecipe, Re
 from fer_edge.train.zoo import MODELS
 
 SCHEMA = 1
+RECIPE_FILE = "recipe.json"
 Epoch = dict[str, float]
 """One epoch's figures: epoch (1-based), learning_rate, seconds, loss, accuracy, val_loss, val_accuracy.
 
@@ -50,8 +51,9 @@ class RunFolder:
         """The whole training state after a 1-based epoch."""
         return self.path / "checkpoints" / f"epoch-{epoch:03d}.keras"
 
-    def create(self, recipe: AnyRecipe, data: dict[str, str], environment: dict[str, Any]) -> None:
-        """Start a run; `data` says what it is trained on: data_sha256, data_source and, where known, data_path.
+    def create(self, recipe: AnyRecipe, data: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Start a run; `data` says what it is trained on: data_sha256, data_source and, where known, data_path;
+        and in begun_with, where it has some, what the weights that it begins with have seen (`trained_on.before`).
 
         Raises:
             RunError: a run is there already.
@@ -61,13 +63,13 @@ class RunFolder:
         write_json(self.path / "environment.json", environment)
         write_json(self.path / "history.json", [])
         write_json(
-            self.path / "recipe.json",
+            self.path / RECIPE_FILE,
             {"schema": SCHEMA, "recipe": recipe.to_json(), **data},
         )
 
     def rewrite(self, recipe: AnyRecipe) -> None:
         """Put a recipe in the place of the one that the run was started with."""
-        write_json(self.path / "recipe.json", self.about() | {"recipe": recipe.to_json()})
+        write_json(self.path / RECIPE_FILE, self.about() | {"recipe": recipe.to_json()})
 
     def refuse_occupied(self) -> None:
         """Say that a new run has no place here.
@@ -75,12 +77,12 @@ class RunFolder:
         Raises:
             RunError: a run is there already.
         """
-        if any((self.path / name).exists() for name in ("recipe.json", "model.keras", "model.joblib")):
+        if any((self.path / name).exists() for name in (RECIPE_FILE, "model.keras", "model.joblib")):
             raise RunError(f"{self.path} holds a run already; continue it with --resume, or choose another --out")
 
     def discard(self) -> None:
         """Take back `create`, for a run that could not begin; a folder that holds anything else stays."""
-        for name in ("recipe.json", "environment.json", "history.json"):
+        for name in (RECIPE_FILE, "environment.json", "history.json"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):
             (self.path / "checkpoints").rmdir()
@@ -93,7 +95,7 @@ class RunFolder:
         Raises:
             RunError: another process trains here.
         """
-        with (self.path / "recipe.json").open("rb") as file:
+        with (self.path / RECIPE_FILE).open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back by the system, even after a kill
             except OSError:
@@ -106,7 +108,7 @@ class RunFolder:
         Raises:
             RunError: the folder is no run, or one of another schema.
         """
-        about = self._read("recipe.json")
+        about = self._read(RECIPE_FILE)
         if about.get("schema") != SCHEMA:
             raise RunError(f"{self.path} is a run of schema {about.get('schema')!r}, expected {SCHEMA}")
         return about

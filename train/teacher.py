@@ -26,8 +26,8 @@ _OF_VIEWS = (
     "labels", "train_fraction", "val_fraction", "validation", "seed",
 )  # fmt: skip
 """What decides which views a training has, and in which order."""
-_LATER = ("blur", "noise")
-"""The same, in a store's name only where they are asked for: stores of before keep theirs."""
+_LATER = ("blur", "noise", "mixed_precision")
+"""The same, and in what the teachers compute, in a store's name only where asked for: stores of before keep theirs."""
 
 
 class Teacher:
@@ -49,7 +49,7 @@ class Teacher:
         self._folder: Path | None = None
         self._faces_store: Path | None = None
         if recipe.teacher_cache is not None:
-            who = json.dumps(sorted(run.identity() for run in runs))
+            who = json.dumps(sorted(run.identity() for run in runs) + ["bfloat16"] * recipe.mixed_precision)
             self._faces_store = Path(recipe.teacher_cache) / hashlib.sha256(who.encode()).hexdigest()[:16]
             views = {name: getattr(recipe, name) for name in _OF_VIEWS}
             views |= {name: value for name in _LATER if (value := getattr(recipe, name))}
@@ -119,21 +119,15 @@ def _opened(run: RunFolder, data: Dataset, pupil: Recipe) -> Predictor:
 
 
 def _in_bfloat16(network: Predictor, recipe: AnyRecipe) -> Predictor:
-    """The same network computing as its pupil does, in two thirds of the time; what is no plain network stays.
+    """The same network computing as its pupil does; what is no plain network stays as it is.
 
     A file keeps the precision that it was saved in, so the network is built anew.
     """
     if not isinstance(recipe, Recipe) or recipe.quantization_aware is not None:
         return network
-    import keras
+    from fer_edge.train.models import computing_in, of_recipe
 
-    from fer_edge.train.models import of_recipe
-
-    usual = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
+    with computing_in("mixed_bfloat16"):
         built = of_recipe(recipe, pretrained=False)
-    finally:
-        keras.mixed_precision.set_global_policy(usual)
     built.set_weights(network.keras_model.get_weights())
     return KerasPredictor(built, network.names)

@@ -7,26 +7,53 @@ members.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_edge.devices.errors import RunError
-from fer_edge.train.bundle_start import begin_with_bundle, bundle_of, check_bundle
+from fer_edge.edge_runtime.bundle import Bundle, is_bundle
+from fer_edge.train.bundle_start import begin_with_bundle
 from fer_edge.train.dataset import Dataset
-from fer_edge.train.models import load_network
-from fer_edge.train.recipe import Recipe
-from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.models import LOGITS, load_network
+from fer_edge.train.recipe import AnyRecipe, Recipe
+from fer_edge.train.run_folder import RECIPE_FILE, RunFolder
 from fer_edge.train.split import check_unseen
+from fer_edge.train.trained_on import before, check_bundle
 
-LOGITS = 2
-"""The last arrays of a network's weights: kernel and bias of its logits."""
+Source = tuple[Bundle | None, list[RunFolder]]
+"""A bundle, or runs."""
 
 
-def runs_of(recipe: Recipe) -> list[RunFolder]:
-    """The runs that it starts from."""
-    return [RunFolder(Path(path)) for path in (recipe.start or "").split(",") if path]
+def source_of(start: str) -> Source:
+    """What `--start` names: a bundle by its path or by the name of one that ships, or one run or several.
+
+    Raises:
+        RunError: it is neither, or names a bundle among others.
+        BundleError: the bundle cannot be read.
+    """
+    paths = [path for path in start.split(",") if path]
+    if not paths:
+        raise RunError(f"--start {start!r} names no run; give the folder of a finished one, or a bundle")
+    for path in paths:
+        if is_bundle(path):
+            if len(paths) > 1:
+                raise RunError(f"--start {start}: {path} is a bundle, which is begun with alone; leave out the others")
+            return Bundle.open(path), []
+        if not (Path(path) / RECIPE_FILE).is_file():
+            raise RunError(f"--start {path} is neither a training run nor a bundle; give the folder of one")
+    return None, [RunFolder(Path(path)) for path in paths]
+
+
+def begun_with(recipe: AnyRecipe) -> dict[str, Any]:
+    """What recipe.json of a new run keeps of the weights that it begins with."""
+    if not isinstance(recipe, Recipe):
+        return {}
+    if recipe.quantization_aware is not None:
+        return before(None, [RunFolder(Path(recipe.quantization_aware))])
+    return {} if recipe.start is None else before(*source_of(recipe.start))
 
 
 def begin_with(model: keras.Model, recipe: Recipe, views: Callable[[], NDArray[np.uint8]] | None) -> None:
@@ -37,13 +64,15 @@ def begin_with(model: keras.Model, recipe: Recipe, views: Callable[[], NDArray[n
 
     Raises:
         RunError: a run is unfinished, or its network is another one.
-        BundleError: the bundle cannot be read.
+        BundleError, EngineError: the bundle cannot be used.
     """
-    if (bundle := bundle_of(recipe.start)) is not None:
+    assert recipe.start is not None
+    bundle, runs = source_of(recipe.start)
+    if bundle is not None:
         assert views is not None
-        begin_with_bundle(model, bundle, views())
+        begin_with_bundle(model, recipe, bundle, views())
         return
-    runs, own = runs_of(recipe), model.get_weights()
+    own = model.get_weights()
     theirs = [_fitting(run, own) for run in runs]
     mean = [np.mean(arrays, axis=0) for arrays in zip(*theirs, strict=True)]
     model.set_weights([*mean, *own[len(mean) :]])
@@ -68,14 +97,12 @@ def check_start(recipe: Recipe, data: Dataset) -> None:
         RunError: one may have been, is unfinished, is another network or has other classes than the next; or what is
             asked for does not go with it.
     """
+    assert recipe.start is not None
     if recipe.weights not in (None, "none", "imagenet"):
         raise RunError(f"--start brings all weights; leave out --weights {recipe.weights}")
-    if (bundle := bundle_of(recipe.start)) is not None:
+    bundle, runs = source_of(recipe.start)
+    if bundle is not None:
         check_bundle(bundle, recipe, data)
-        return
-    runs = runs_of(recipe)
-    if not runs:
-        raise RunError(f"--start {recipe.start!r} names no run; give the folder of a finished one")
     for run in runs:
         _check(run, recipe, data)
     if len({_classes(run) for run in runs}) > 1:

@@ -31,7 +31,7 @@ _MODULES = {
     "mlp": "net_sequence", "lstm": "net_sequence", "vit": "net_sequence",
     "unet": "net_unet", "unet-se": "net_unet",
     "mini-xception": "net_xception", "resnet50": "net_resnet", "autoencoder": "net_autoencoder",
-    "flagship": "net_flagship", "tiny": "net_flagship", "vgg": "net_teachers", "resnet": "net_teachers",
+    "flagship": "net_flagship", "tiny": "net_flagship", "vgg10": "net_teachers", "resnet12": "net_teachers",
 }  # fmt: skip
 
 _ENTRIES = (
@@ -55,8 +55,8 @@ _ENTRIES = (
     Entry("cnn-edge", "keras", "stem of 32, pairs of 64, 128, 256, global pooling", 1_232_807, 96_282_368),
     Entry("flagship", "keras", "16, three each of 32, 80, 176; under 1 MB in int8; ships", 850_471, 58_144_976),
     Entry("tiny", "keras", "8, pairs of 16, 32, three of 64; under 150 KB in int8; ships", 111_151, 7_465_408),
-    Entry("vgg", "keras", "pairs of 32, 64, 128, three of 256; to teach others", 1_767_207, 138_684_160),
-    Entry("resnet", "keras", "stem of 32, residual blocks of 64, 128, 256; to teach others", 2_689_447, 184_690_432),
+    Entry("vgg10", "keras", "pairs of 32, 64, 128, three of 256; to teach others", 1_767_207, 138_684_160),
+    Entry("resnet12", "keras", "stem of 32, residual blocks of 64, 128, 256; to teach others", 2_689_447, 184_690_432),
     Entry("autoencoder", "autoencoder", "reconstruction, to find outliers", 75_425, 27_869_184),
     Entry("ensemble", "ensemble", "averaged logits of --members", None, None),
 )  # fmt: skip
