@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_edge.devices.errors import RunError
+from fer_edge.devices.errors import DataError, RunError
 from fer_edge.train.dataset import Dataset, build_dataset
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.recipes import recipe_for
@@ -118,6 +118,20 @@ def test_small_faces_come_first_and_only_where_the_network_takes_them(drawn: Dat
         compiled(dataclasses.replace(recipe, model="cnn"))
     with pytest.raises(RunError, match="small_epochs 3 leave none of epochs 3"):
         dataclasses.replace(recipe, small_epochs=3)
+
+
+def test_copies_alone_cannot_validate_cleanly(drawn: Dataset) -> None:
+    """As frames of one clip: nothing would be left to judge by."""
+    n = len(drawn.faces)
+    twice = build_dataset(
+        np.concatenate([drawn.faces, drawn.faces]),
+        np.concatenate([drawn.labels, drawn.labels]),
+        np.concatenate([drawn.splits, np.zeros(n, np.uint8)]),
+        None,
+        "twice",
+    )
+    with pytest.raises(DataError, match="none can validate cleanly; give --set validation=stratified"):
+        clean_rows(twice, 0.1)
 
 
 @pytest.fixture(scope="module")

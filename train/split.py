@@ -6,7 +6,7 @@ Owns the ways of drawing validation; every command that looks at validation face
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_edge.devices.errors import RunError
+from fer_edge.devices.errors import DataError, RunError
 from fer_edge.train.balance import stratified
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.recipe import AnyRecipe
@@ -73,6 +73,9 @@ def clean_rows(data: Dataset, fraction: float, known: bool = False) -> tuple[Row
     Duplicates are `duplicates.py`'s, exact and near, over all splits: whatever shares a group with a face that judges
     is not fitted on. The validation faces are a stratified part of those of `train` that have no duplicate at all. They
     are the same for every seed, so that runs of several seeds can be compared and averaged.
+
+    Raises:
+        DataError: all images of `train` have a duplicate.
     """
     from fer_edge.train.duplicates import find_duplicates  # some seconds of hashing are for those who ask
 
@@ -80,6 +83,11 @@ def clean_rows(data: Dataset, fraction: float, known: bool = False) -> tuple[Row
     train, val = data.rows("train"), data.rows("val")
     if len(val) == 0:
         val = stratified(data, train[group[train] < 0], fraction, np.random.default_rng([_CLEAN_SEED, 1]))
+    if len(val) == 0:
+        raise DataError(
+            "every image of train has a duplicate, exact or near, so none can validate cleanly; "
+            "give --set validation=stratified, or a split val"
+        )
     judges = val if known else np.concatenate([val, data.rows("test"), data.rows("private")])
     shared = np.isin(group[train], group[judges][group[judges] >= 0])
     return np.setdiff1d(train[~shared], val), val
