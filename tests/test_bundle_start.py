@@ -71,7 +71,7 @@ def test_also_where_it_trains_in_bfloat16_or_on_small_faces(drawn: Dataset) -> N
     with computing_in("mixed_bfloat16"):
         model = restored(drawn, network(mixed_precision=True), "tiny")
     assert model.layers[-2].compute_dtype == "bfloat16"
-    assert predicted(model, golden.faces[..., None]) == pytest.approx(wanted, abs=0.05 * np.ptp(wanted))
+    assert predicted(model, golden.faces[..., None]) == pytest.approx(wanted, abs=0.05 * float(np.ptp(wanted)))
     assert keras.mixed_precision.dtype_policy().name == "float32"
     small = restored(drawn, network(epochs=3, small_epochs=1), "tiny")
     assert small.input_shape == (None, None, None, 1)

@@ -151,4 +151,4 @@ def test_a_teacher_computes_as_its_pupil_does(drawn: Dataset, tmp_path: Path) ->
         said[mixed] = asked.logits(0, 0, 32, faces)
     assert keras.mixed_precision.global_policy().name == "float32"
     assert np.abs(said[True] - said[False]).max() > 0
-    assert said[True] == pytest.approx(said[False], abs=0.05 * np.ptp(said[False]))
+    assert said[True] == pytest.approx(said[False], abs=0.05 * float(np.ptp(said[False])))

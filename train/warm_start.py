@@ -6,6 +6,7 @@ members.
 """
 
 from collections.abc import Callable
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def source_of(start: str) -> Source:
             if len(paths) > 1:
                 raise RunError(f"--start {start}: {path} is a bundle, which is begun with alone; leave out the others")
             return Bundle.open(path), []
-        if not (Path(path) / RECIPE_FILE).is_file():
+        if not isfile(Path(path) / RECIPE_FILE):  # noqa: PTH113 - to which too long a name is no error
             raise RunError(f"--start {path} is neither a training run nor a bundle; give the folder of one")
     return None, [RunFolder(Path(path)) for path in paths]
 
