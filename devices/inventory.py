@@ -189,8 +189,11 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _placed(path: Path, own: dict[str, str]) -> dict[str, str]:
-    """Files are named relative to the inventory."""
-    return {key: str(path.parent / value) if key in ("config", "bundle") else value for key, value in own.items()}
+    """Files are named relative to the inventory; a bare word that is none there is a bundle that ships, by its name."""
+    placed = {key: str(path.parent / value) if key in ("config", "bundle") else value for key, value in own.items()}
+    if "bundle" in own and Path(own["bundle"]).name == own["bundle"] and not Path(placed["bundle"]).exists():
+        placed["bundle"] = own["bundle"]
+    return placed
 
 
 def _text(path: Path, key: str, value: Any) -> str:

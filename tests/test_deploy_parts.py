@@ -83,6 +83,15 @@ def test_an_inventory_as_toml(tmp_path: Path) -> None:
         chosen([yard, door], "shed")
 
 
+def test_a_bundle_that_ships_goes_by_its_name(tmp_path: Path) -> None:
+    """Unless such a path lies beside the inventory; what names a folder is a path."""
+    (tmp_path / "mine").mkdir()
+    names = ("tiny", "mine", "far/tiny")
+    text = "".join(f'[[host]]\nssh = "h{i}"\nbundle = "{name}"\n' for i, name in enumerate(names))
+    found = [host.own["bundle"] for host in read_inventory(written(tmp_path, "hosts.toml", text))]
+    assert found == ["tiny", str(tmp_path / "mine"), str(tmp_path / "far/tiny")]
+
+
 def test_an_ansible_inventory_as_ini(tmp_path: Path) -> None:
     hosts = {host.name: host for host in read_inventory(written(tmp_path, "hosts", INI))}
     assert list(hosts) == ["door", "pi01.local", "pi02.local", "yard"]

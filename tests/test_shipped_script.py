@@ -17,7 +17,8 @@ from fer_edge.train.eval_training import without_paths
 from fer_edge.train.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = {"flagship": ("flagship", "flagship-2", "flagship-3"), "tiny": ("tiny", "tiny-sam", "tiny-2")}
+TEACHERS = ("flagship", "flagship-2", "flagship-3", "vgg10")
+RUNS = {"flagship": (*TEACHERS, "flagship-4"), "tiny": (*TEACHERS, "tiny", "tiny-sam", "tiny-2", "tiny-3")}
 STUB = """#!/bin/sh
 printf '%s\\n' "$*" >> said
 case "$1" in
@@ -50,9 +51,10 @@ def test_its_recipes_are_those_of_the_runs_that_were_measured(
 ) -> None:
     code, commands = said_by(tmp_path, model, "data/fer2013", "1")
     assert code == 0
-    assert [command.split()[0] for command in commands[:3]] == ["train"] * 3
-    assert all("--threads 1 " in command for command in commands[:3])
-    assert commands[3:] == [
+    count = len(RUNS[model])
+    assert [command.split()[0] for command in commands[:count]] == ["train"] * count
+    assert all("--threads 1 " in command for command in commands[:count])
+    assert commands[count:] == [
         "calibrate --data data/fer2013 --count 512 --seed 0 --out calibration.json",
         f"convert runs/{RUNS[model][-1]} --int8 --ranges {ranges} --calibration calibration.json --out bundles/{model}",
     ]
@@ -66,7 +68,7 @@ def test_its_recipes_are_those_of_the_runs_that_were_measured(
     monkeypatch.setattr(fer_edge.cli.train, "_fit", fit)
     monkeypatch.setattr(fer_edge.cli.train, "_print_outcome", lambda folder: None)
     monkeypatch.setattr(fer_edge.train.dataset, "load_dataset", lambda path: None)
-    for command in commands[:3]:
+    for command in commands[:count]:
         done = CliRunner().invoke(app, command.split(), catch_exceptions=False)
         assert done.exit_code == 0, done.output
     assert [str(folder) for folder, _ in asked] == [f"runs/{name}" for name in RUNS[model]]
@@ -90,7 +92,7 @@ def test_after_a_kill_it_goes_on_and_repeats_nothing_that_is_done(tmp_path: Path
     assert code == 0
     assert commands[:2] == [f"train --data data --resume --threads 0 --out runs/{name}" for name in runs[:2]]
     assert "--start runs/flagship,runs/flagship-2" in commands[2]
-    assert [command.split()[0] for command in commands[3:]] == ["calibrate", "convert"]
+    assert [command.split()[0] for command in commands[len(runs) :]] == ["calibrate", "convert"]
     _, commands = said_by(tmp_path, "flagship", "data")
     assert commands == [f"train --data data --resume --threads 0 --out runs/{name}" for name in runs]
 

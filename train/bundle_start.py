@@ -68,7 +68,8 @@ def _fill(
         kernel = weights.kernel if at else weights.kernel * _WHITE
         layer.set_weights([kernel] if norm else [kernel, weights.bias])
         if norm:
-            _unfold(norm, weights.bias, predicted(keras.Model(model.inputs, layer.output), faces))
+            results = keras.Model(model.inputs, layer.output)(faces, training=False)
+            _unfold(norm, weights.bias, keras.ops.convert_to_numpy(results))
 
 
 def _unfold(norm: Any, bias: NDArray[np.float32], results: NDArray[np.float32]) -> None:
