@@ -1,6 +1,6 @@
 """Copies into docs/model what the model card stands on: a run's recipe, history and curves, its bundle's report.
 
-    python tools/model_evidence.py --run runs/flagship-3 --bundle bundles/flagship --calibration calibration.json
+    python tools/model_evidence.py --run runs/flagship-4 --bundle bundles/flagship --calibration calibration.json
 
 Without paths of this machine. compare.json, bench.json and their pages are written there by `fer-edge compare` and
 `fer-edge bench` themselves; then `python tools/model_card.py --write` puts the figures into README and card.
