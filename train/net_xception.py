@@ -21,7 +21,8 @@ def mini_xception(x: keras.KerasTensor, options: NetOptions) -> keras.KerasTenso
 
 
 def _module(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
-    short = layers.Conv2D(filters, 1, strides=2, padding="same", use_bias=False)(x)
+    # A 1×1 convolution with stride 2 in two layers: oneDNN's gradient of the one crashed on AVX-512 (TensorFlow 2.21).
+    short = layers.Conv2D(filters, 1, use_bias=False)(layers.MaxPooling2D(1, strides=2)(x))
     short = layers.BatchNormalization()(short)
     x = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization()(x))
