@@ -183,7 +183,8 @@ def test_from_data_to_a_bundle_by_commands(cli, chain, tmp_path: Path) -> None:
     done = cli("convert", "run", "--no-int8", "--to", "tflite", "--out", "bundle")
     assert done.returncode == 0, done.stderr
     trained = json.loads((tmp_path / "bundle" / "bundle.json").read_text(encoding="utf-8"))["trained"]
-    assert [one["model"] for one in trained] == ["tiny", "tiny"]
+    assert trained[0]["model"] == "tiny"
+    assert trained[0]["data_sha256"] != trained[1]["data_sha256"]
     assert trained[1:] == Bundle.open("tiny").manifest["trained"]
     done = cli("train", "--data", chain.data, "--model", "tiny", "--start", "nowhere", "--out", "other")
     assert done.returncode != 0

@@ -68,7 +68,7 @@ def _fill(
         kernel = weights.kernel if at else weights.kernel * _WHITE
         layer.set_weights([kernel] if norm else [kernel, weights.bias])
         if norm:
-            results = keras.Model(model.inputs, layer.output)(faces, training=False)
+            results = keras.Model(model.inputs[0], layer.output)(faces, training=False)
             _unfold(norm, weights.bias, keras.ops.convert_to_numpy(results))
 
 
