@@ -48,8 +48,12 @@ def train(
     class_weights: Annotated[bool | None, typer.Option(help="Weigh rare emotions more.")] = None,
     oversample: Annotated[bool | None, typer.Option(help="Repeat rare emotions until all are as many.")] = None,
     standardize: Annotated[bool | None, typer.Option(help="Each face to mean 0 and deviation 1.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Of resnet50's backbone: imagenet, none, or a file.")] = None,
-    image_side: Annotated[int | None, typer.Option(help="Side in pixels inside resnet50 or mini-xception.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of resnet50 (imagenet) or dlib-resnet (dlib): that, none, or a file.")
+    ] = None,
+    image_side: Annotated[
+        int | None, typer.Option(help="Side in pixels inside resnet50, dlib-resnet or mini-xception.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Fit on all of Training where the recipe takes a part.")] = False,
     members: Annotated[str | None, typer.Option(help="With --model ensemble: run folders, comma-separated.")] = None,
     teacher: Annotated[

@@ -21,7 +21,7 @@ PUBLISHED = {
 """Parameters, from the publications."""
 NETWORKS = [name for name, entry in MODELS.items() if entry.kind in ("keras", "autoencoder")]
 # So that the heavy ones are fast: the layers are the same, the pictures inside are smaller.
-SMALLER = {"resnet50": {"image_side": 32, "weights": "none"}}
+SMALLER = {"resnet50": {"image_side": 32, "weights": "none"}, "dlib-resnet": {"image_side": 80, "weights": "none"}}
 
 
 @pytest.fixture(scope="module")

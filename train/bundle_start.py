@@ -69,10 +69,10 @@ def _fill(
         layer.set_weights([kernel] if norm else [kernel, weights.bias])
         if norm:
             results = keras.Model(model.inputs[0], layer.output)(faces, training=False)
-            _unfold(norm, weights.bias, keras.ops.convert_to_numpy(results))
+            unfold(norm, weights.bias, keras.ops.convert_to_numpy(results))
 
 
-def _unfold(norm: Any, bias: NDArray[np.float32], results: NDArray[np.float32]) -> None:
+def unfold(norm: Any, bias: NDArray[np.float32], results: NDArray[np.float32]) -> None:
     """Make the batch norm behind a layer say that layer's `results` (N, H, W, C) plus `bias`."""
     mean, variance = results.mean((0, 1, 2)), results.var((0, 1, 2))
     norm.set_weights([np.sqrt(variance + norm.epsilon), mean + bias, mean, variance])

@@ -16,6 +16,8 @@ from fer_edge.train.recipe import Recipe
 from fer_edge.train.zoo import MODELS
 
 ANY_SIDE = ("cnn-edge", "flagship", "tiny", "vgg10", "resnet12")
+WITH_WEIGHTS = ("resnet50", "dlib-resnet")
+"""Networks that others have trained before, whose weights a recipe names."""
 LOGITS = 2
 """The last arrays of a network's weights: kernel and bias of its logits."""
 Body = Callable[[keras.KerasTensor, NetOptions], keras.KerasTensor]
@@ -52,7 +54,13 @@ def build_model(
 
 
 def of_recipe(recipe: Recipe, *, pretrained: bool = True, side: int | None = FACE_SIDE) -> keras.Model:
-    """The network of a recipe; without `pretrained` its weights are random, to be set by the caller."""
+    """The network of a recipe; without `pretrained` its weights are random, to be set by the caller.
+
+    Raises:
+        RunError: the recipe asks for weights that this network does not take, or that cannot be had.
+    """
+    if recipe.weights not in (None, "none") and recipe.model not in WITH_WEIGHTS:
+        raise RunError(f"{recipe.model} takes no weights of another's; leave out --weights {recipe.weights}")
     weights = recipe.weights if pretrained and recipe.weights not in (None, "none") else None
     options = NetOptions(recipe.class_count, recipe.dropout, recipe.image_side, weights, _trainable(recipe))
     return build_model(recipe.model, options, standardize=recipe.standardize, l2=recipe.l2, side=side)

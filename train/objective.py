@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fer_edge.edge_runtime.vocabulary import FACE_SIDE
 from fer_edge.train.aware import aware_network
 from fer_edge.train.distill import DistillationLoss, LabelAccuracy
+from fer_edge.train.dlib_start import begin_with_dlib, weights_file
 from fer_edge.train.models import of_recipe
 from fer_edge.train.recipe import Recipe
 from fer_edge.train.run_folder import RunFolder
@@ -21,7 +22,7 @@ from fer_edge.train.zoo import MODELS
 
 
 def compiled(recipe: Recipe, views: Callable[[], NDArray[np.uint8]] | None = None) -> keras.Model:
-    """A new, compiled network. `views` gives faces as it will be fitted to, where it starts from a bundle.
+    """A new, compiled network. `views` gives faces as it will be fitted to, where its weights come folded.
 
     Raises:
         RunError: the recipe's weights, or those of what it starts from, cannot be had.
@@ -32,6 +33,9 @@ def compiled(recipe: Recipe, views: Callable[[], NDArray[np.uint8]] | None = Non
         model = of_recipe(recipe, pretrained=recipe.start is None, side=None if recipe.small_epochs else FACE_SIDE)
         if recipe.start is not None:
             begin_with(model, recipe, views)
+        elif recipe.model == "dlib-resnet" and recipe.weights not in (None, "none"):
+            assert views is not None
+            begin_with_dlib(model, recipe, weights_file(recipe.weights), views())
     optimizer = _optimizer(recipe)
     if MODELS[recipe.model].kind == "autoencoder":
         model.compile(optimizer, keras.losses.MeanSquaredError())

@@ -117,7 +117,7 @@ class Recipe(RecipeJson):
     standardize: bool = _other(False, "each face to mean 0 and deviation 1, inside the network")
     dropout: float | None = _number(None, 0, 0.95, "all dropout rates; by default the network's own")
     image_side: int | None = _number(None, 32, 512, "side to which faces are enlarged inside the network")
-    weights: str | None = _other(None, "of the backbone: none, imagenet, or a file")
+    weights: str | None = _other(None, "of the backbone: none, imagenet or dlib by network, or a file")
     trainable: float | None = _number(None, 0, 1, "share of the backbone's layers, from the top, that are trained")
     train_fraction: float = _number(1.0, 0.001, 1, "part of the images to fit on, stratified")
     val_fraction: float = _number(0.1, 0.01, 0.5, "part of Training kept for validation")

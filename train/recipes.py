@@ -69,6 +69,13 @@ RECIPES: dict[str, AnyRecipe] = {
     # To teach with: as many epochs as it had when it taught what ships.
     "vgg10": Recipe("vgg10", **_FLAGSHIP | {"epochs": 24, "fall_epochs": 10, "small_epochs": 15}),
     "resnet12": Recipe("resnet12", **_FLAGSHIP),
+    # It has seen faces before, so it needs few epochs.
+    "dlib-resnet": Recipe(
+        "dlib-resnet", **_FLAGSHIP | {
+            "epochs": 14, "learning_rate": 0.02, "schedule": "cosine", "warmup_epochs": 1, "small_epochs": 0,
+            "noise": 0.05, "weights": "dlib", "image_side": 112,
+        },
+    ),
     "autoencoder": Recipe("autoencoder", epochs=10, batch_size=64, schedule="constant", stop_patience=3, **_PLAIN),
 }  # fmt: skip
 

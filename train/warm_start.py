@@ -99,7 +99,7 @@ def check_start(recipe: Recipe, data: Dataset) -> None:
             asked for does not go with it.
     """
     assert recipe.start is not None
-    if recipe.weights not in (None, "none", "imagenet"):
+    if recipe.weights not in (None, "none", "imagenet", "dlib"):
         raise RunError(f"--start brings all weights; leave out --weights {recipe.weights}")
     bundle, runs = source_of(recipe.start)
     if bundle is not None:

@@ -32,6 +32,7 @@ _MODULES = {
     "unet": "net_unet", "unet-se": "net_unet",
     "mini-xception": "net_xception", "resnet50": "net_resnet", "autoencoder": "net_autoencoder",
     "flagship": "net_flagship", "tiny": "net_flagship", "vgg10": "net_teachers", "resnet12": "net_teachers",
+    "dlib-resnet": "net_faces",
 }  # fmt: skip
 
 _ENTRIES = (
@@ -57,6 +58,7 @@ _ENTRIES = (
     Entry("tiny", "keras", "8, pairs of 16, 32, three of 64; under 150 KB in int8; ships", 111_151, 7_465_408),
     Entry("vgg10", "keras", "pairs of 32, 64, 128, three of 256; to teach others", 1_767_207, 138_684_160),
     Entry("resnet12", "keras", "stem of 32, residual blocks of 64, 128, 256; to teach others", 2_689_447, 184_690_432),
+    Entry("dlib-resnet", "keras", "dlib's, at 112 px, has seen faces before; to teach others", 5_584_039, 148_083_744),
     Entry("autoencoder", "autoencoder", "reconstruction, to find outliers", 75_425, 27_869_184),
     Entry("ensemble", "ensemble", "averaged logits of --members", None, None),
 )  # fmt: skip
