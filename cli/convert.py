@@ -44,6 +44,9 @@ _Temperature = Annotated[
     bool,
     typer.Option("--temperature/--no-temperature", help="Divide the logits so that a probability means what it says."),
 ]
+_Balance = Annotated[
+    float, typer.Option(help="0 to 1: name rare emotions more often, as if they were less rare; 0.25 costs little.")
+]
 _Target = Annotated[str | None, typer.Option(help="Processor meant: arm, x86-vnni or x86; by default this machine's.")]
 _Split = Annotated[str, typer.Option(help="Held-out images that judge: val, test or private.")]
 _MaxDrop = Annotated[float, typer.Option(help="Accuracy that may be lost, in percentage points.")]
@@ -65,6 +68,7 @@ def convert(
     float_layers: _FloatLayers = "",
     equalize: _Equalize = False,
     temperature: _Temperature = True,
+    balance: _Balance = 0.0,
     target: _Target = None,
     split: _Split = "test",
     max_drop: _MaxDrop = 0.5,
@@ -91,7 +95,14 @@ def convert(
     )
     kinds = {"int8": int8, "float16": float16, "dynamic_int8": dynamic_int8}
     order = Order.of(
-        to, **kinds, target=target, split=split, max_drop_pp=max_drop, recipe=recipe, temperature=temperature
+        to,
+        **kinds,
+        target=target,
+        split=split,
+        max_drop_pp=max_drop,
+        recipe=recipe,
+        temperature=temperature,
+        balance=balance,
     )
     dataset = dataset_of(folder, data)
     _build(folder, dataset, _calibration_of(dataset, calibration), order, destination, force=force)
@@ -129,7 +140,7 @@ def _build(
     run: "RunFolder", data: "Dataset", calibration: "CalibrationSet", order: "Order", out: Path, *, force: bool
 ) -> None:
     """Build with a progress bar, then print the judgement, also that of a bundle that is rejected."""
-    from fer_edge.cli.judgement import gate_line, print_judgement, temperature_line
+    from fer_edge.cli.judgement import balance_line, gate_line, print_judgement, temperature_line
     from fer_edge.cli.screen import progress
     from fer_edge.edge_runtime.engines import judge_of
     from fer_edge.train.quietly import keras_quietly
@@ -151,6 +162,8 @@ def _build(
     print_judgement(made)
     for engine in dict.fromkeys(engine for engine, _ in order.variants() if judge_of(engine) != engine):
         print(f"{engine} was judged through {judge_of(engine)} on this processor: the same graph, not the same kernels")
+    if made["balance"] is not None:
+        print(balance_line(made["balance"]))
     print(temperature_line(made["temperature"]))
     print(gate_line(made["gate"]))
     print(f"int8: {order.recipe}")

@@ -44,6 +44,20 @@ def print_comparison(made: dict[str, Any]) -> None:
         print(f"not judged, does not run here: {', '.join(made['not_installed'])}")
 
 
+def balance_line(put_in: dict[str, Any]) -> str:
+    """What a balance does to the judging images: accuracy, mean recall, and the worst emotion's."""
+    before, after = put_in["before"], put_in["after"]
+    return (
+        f"balance {put_in['tau']:g}: mean recall {before['mean_recall']:.1%} before, {after['mean_recall']:.1%} after; "
+        f"worst {_worst(before)} before, {_worst(after)} after; accuracy {before['accuracy']:.2%} before, "
+        f"{after['accuracy']:.2%} after"
+    )
+
+
+def _worst(figures: dict[str, Any]) -> str:
+    return f"{figures['worst_class']['name']} {figures['worst_class']['recall']:.1%}"
+
+
 def temperature_line(put_in: dict[str, Any] | None) -> str:
     """What the logits were divided by, and what that does to the judging images' calibration error."""
     if put_in is None or put_in["value"] is None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fer_edge.calibration.calibration_set import CalibrationFaces, CalibrationSet
 from fer_edge.calibration.ranges import Range
-from fer_edge.convert import bundle_writer
+from fer_edge.convert import balanced, bundle_writer
 from fer_edge.convert.equalize import equalized
 from fer_edge.convert.frozen import FrozenModel, freeze, load_frozen
 from fer_edge.convert.gate_run import gate_of_bundle, validation_rows
@@ -49,7 +49,8 @@ def build_bundle(
         OutputError: `out` exists and `force` is not given, or the disk refuses.
     """
     rows = data.held_out(order.split)
-    model, ranges, temperature = _with_temperature(run, data, order, step)
+    model, ranges, balance = _with_balance(run, data, order)
+    model, ranges, temperature = _with_temperature(run, data, order, step, model, ranges)
     golden = bundle_writer.golden_faces()
     source = model
     if order.recipe.equalize:
@@ -68,6 +69,9 @@ def build_bundle(
             logits[name], golden_logits[name] = _replay(folder, entry, faces, golden)
         made = report(data, order.split, REFERENCE, reference, logits, order.max_drop_pp)
         made["temperature"] = _judged(temperature, reference, data, order.split)
+        if balance is not None:
+            divided_by = (temperature or {}).get("value") or 1.0
+            made["balance"] = balanced.judged(balance, reference, data.labels[rows], divided_by)
         _gate(made, out)
         step("learning when a face is uncertain")
         gate, made["gate"] = gate_of_bundle(run, data, order.split, folder, entries)
@@ -87,11 +91,28 @@ def build_bundle(
     return made
 
 
-def _with_temperature(
-    run: RunFolder, data: Dataset, order: Order, step: Step
+def _with_balance(
+    run: RunFolder, data: Dataset, order: Order
 ) -> tuple[FrozenModel, dict[str, Range] | None, dict[str, Any] | None]:
-    """The run's network, its learned ranges, and the temperature's part of report.json, None if none was asked for."""
+    """The run's network, its learned ranges, and the balance's part of report.json, None if none was asked for."""
     model, ranges = load_frozen(run.network()), learned(run)
+    if not order.balance:
+        return model, ranges, None
+    shift = balanced.shift_of(run, data, order.balance)
+    if ranges is not None:
+        ranges = balanced.shifted_ranges(ranges, model, shift)
+    return balanced.balanced(model, shift), ranges, balanced.about(order.balance, shift)
+
+
+def _with_temperature(
+    run: RunFolder,
+    data: Dataset,
+    order: Order,
+    step: Step,
+    model: FrozenModel,
+    ranges: dict[str, Range] | None,
+) -> tuple[FrozenModel, dict[str, Range] | None, dict[str, Any] | None]:
+    """The network, its learned ranges, and the temperature's part of report.json, None if none was asked for."""
     if not order.temperature:
         return model, ranges, None
     rows = validation_rows(run, data)

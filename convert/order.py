@@ -18,7 +18,7 @@ _HAS = {"tflite": tuple(Precision), "tensorrt": (Precision.INT8, Precision.FLOAT
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made, the processor meant, how int8 is made, what judges it, and whether a temperature is put in.
+    """What is to be made, the processor meant, how int8 is made, what judges it, and what is put into the logits.
 
     A format is an engine, made in all `precisions` that it has, or `engine/precision` for that one alone.
     """
@@ -30,6 +30,7 @@ class Order:
     max_drop_pp: float = 0.5
     recipe: QuantizationRecipe = PLAIN
     temperature: bool = True
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
         for engine, precision in self.variants():
@@ -40,6 +41,8 @@ class Order:
         if not self.formats:
             raise ConversionError("no format was asked for; --to takes tflite, onnx, openvino, tensorrt")
         check_margin(self.max_drop_pp)
+        if not 0 <= self.balance <= 1:  # so written, NaN is refused too
+            raise ConversionError(f"--balance {self.balance:g} is outside 0..1; give 0.25, for example")
         if self.recipe != PLAIN and not any(precision == Precision.INT8 for _, precision in self.variants()):
             raise ConversionError(
                 f"{self.recipe} is about int8, and no int8 was asked for; leave it out, or add --int8"
@@ -58,6 +61,7 @@ class Order:
         max_drop_pp: float,
         recipe: QuantizationRecipe,
         temperature: bool = True,
+        balance: float = 0.0,
     ) -> "Order":
         """From the command line's words; `to` is comma-separated.
 
@@ -67,7 +71,7 @@ class Order:
         precisions = [Precision.FLOAT32]
         precisions += [Precision.INT8] * int8 + [Precision.FLOAT16] * float16 + [Precision.DYNAMIC_INT8] * dynamic_int8
         formats = tuple(word for word in to.split(",") if word)
-        return cls(formats, tuple(precisions), target_of(target), split, max_drop_pp, recipe, temperature)
+        return cls(formats, tuple(precisions), target_of(target), split, max_drop_pp, recipe, temperature, balance)
 
     def variants(self) -> list[tuple[str, Precision]]:
         """Engine and precision of each file, in order, of those precisions that the format has."""

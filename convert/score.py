@@ -81,6 +81,7 @@ def report(
         "confidence": None,
         "robustness": None,
         "diagnosis": None,
+        "balance": None,
         "temperature": None,
         "machine": describe_machine(),
         "versions": versions(*LIBRARIES),

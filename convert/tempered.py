@@ -28,13 +28,19 @@ def temperature_of(logits: Logits, labels: Labels) -> Temperature | None:
 
 def tempered(model: FrozenModel, temperature: float) -> FrozenModel | None:
     """The network with its logits divided, its weights changed in place; None where its end does not let that be."""
-    ends = list(_ends(model.keras_model))
-    last = [layer for end in ends if (layer := _weighted(*end)) is not None]
-    if not last or len(last) < len(ends) or not all(layer.activation is activations.linear for layer in last):
+    last = deciding_layers(model.keras_model)
+    if not last:
         return None
     for layer in last:
         layer.set_weights([array / temperature for array in layer.get_weights()])
     return freeze(model.keras_model)
+
+
+def deciding_layers(model: Any) -> list[Any]:
+    """The layers whose weights are linear in the logits, of an ensemble those of all members; none if one has none."""
+    ends = list(_ends(model))
+    last = [layer for end in ends if (layer := _weighted(*end)) is not None]
+    return last if len(last) == len(ends) and all(x.activation is activations.linear for x in last) else []
 
 
 def tempered_ranges(ranges: dict[str, Range], model: FrozenModel, temperature: float) -> dict[str, Range]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -131,10 +132,14 @@ def spelled() -> Dataset:
     return build_dataset(faces, labels, np.repeat([0, 1, 2], 1000).astype(np.uint8), None, "spelled")
 
 
+def _put_in(run: RunFolder, data: Dataset, order: Order) -> tuple[FrozenModel, Any, dict[str, Any] | None]:
+    return _with_temperature(run, data, order, lambda _: None, load_frozen(run.network()), None)
+
+
 def test_logits_twice_too_large_are_halved(spelled: Dataset, tmp_path: Path) -> None:
     run = a_run(spelled, tmp_path / "run", 2.0)
     own = load_frozen(run.network()).logits(FACES)
-    model, _, put_in = _with_temperature(run, spelled, Order(("tflite",)), lambda _: None)
+    model, _, put_in = _put_in(run, spelled, Order(("tflite",)))
     assert put_in is not None
     assert put_in["interval"][0] < 2 < put_in["interval"][1]
     np.testing.assert_allclose(model.logits(FACES), own / put_in["value"], rtol=1e-4, atol=1e-5)
@@ -150,6 +155,6 @@ def test_what_is_right_already_is_left_and_so_is_what_nobody_asked_for(spelled: 
     run = a_run(spelled, tmp_path / "run", 1.0)
     own = load_frozen(run.network()).logits(FACES)
     for order, why in ((Order(("tflite",)), "tell none from 1"), (Order(("tflite",), temperature=False), None)):
-        model, _, put_in = _with_temperature(run, spelled, order, lambda _: None)
+        model, _, put_in = _put_in(run, spelled, order)
         np.testing.assert_array_equal(model.logits(FACES), own)
         assert (put_in is None) if why is None else (put_in["value"] is None and why in put_in["why_not"])
