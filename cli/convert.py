@@ -45,7 +45,7 @@ _Temperature = Annotated[
     typer.Option("--temperature/--no-temperature", help="Divide the logits so that a probability means what it says."),
 ]
 _Balance = Annotated[
-    float, typer.Option(help="0 to 1: name rare emotions more often, as if they were less rare; 0.25 costs little.")
+    str, typer.Option(help="0 to 1: name rare emotions more often; auto: as much as costs validation nothing.")
 ]
 _Target = Annotated[str | None, typer.Option(help="Processor meant: arm, x86-vnni or x86; by default this machine's.")]
 _Split = Annotated[str, typer.Option(help="Held-out images that judge: val, test or private.")]
@@ -68,7 +68,7 @@ def convert(
     float_layers: _FloatLayers = "",
     equalize: _Equalize = False,
     temperature: _Temperature = True,
-    balance: _Balance = 0.0,
+    balance: _Balance = "0",
     target: _Target = None,
     split: _Split = "test",
     max_drop: _MaxDrop = 0.5,

@@ -24,6 +24,8 @@ from fer_edge.train.split import rows_of
 from fer_edge.train.temperature import Logits
 
 Shift = NDArray[np.float32]
+TAUS = tuple(step / 20 for step in range(1, 21))
+"""What `--balance auto` chooses from."""
 
 
 def shift_of(run: RunFolder, data: Dataset, tau: float) -> Shift:
@@ -32,12 +34,24 @@ def shift_of(run: RunFolder, data: Dataset, tau: float) -> Shift:
     Raises:
         ConversionError: this is not the run's data, or it learned from balanced emotions, or of one emotion nothing.
     """
-    _check(run, data, tau)
+    _check(run, data)
     counts = np.bincount(data.labels[rows_of(data, run.recipe())[0]], minlength=len(EMOTIONS))
     if not counts.all():
         raise ConversionError(f"--balance: the training had no face of {EMOTIONS[int(counts.argmin())]}; leave it out")
     logarithms = np.log(counts / counts.sum())
     return (tau * (logarithms.mean() - logarithms)).astype(np.float32)
+
+
+def chosen_tau(logits: Logits, labels: NDArray[np.uint8], whole: Shift) -> float:
+    """The largest of `TAUS` at which no fewer validation faces are named rightly than at 0; 0 where there is none.
+
+    Args:
+        logits: (N, 7) of the network as it was trained.
+        labels: (N,) what the faces are.
+        whole: the shift (7,) of 1.
+    """
+    right = [int(((logits + tau * whole).argmax(1) == labels).sum()) for tau in (0.0, *TAUS)]
+    return max((tau for tau, hits in zip(TAUS, right[1:], strict=True) if hits >= right[0]), default=0.0)
 
 
 def balanced(model: FrozenModel, shift: Shift) -> FrozenModel:
@@ -61,10 +75,12 @@ def shifted_ranges(ranges: dict[str, Range], model: FrozenModel, shift: Shift) -
     return {name: Range(r.low + low, r.high + high) if name == last else r for name, r in ranges.items()}
 
 
-def about(tau: float, shift: Shift) -> dict[str, Any]:
+def about(tau: float, shift: Shift, chosen_on: int | None) -> dict[str, Any]:
     """Its part of report.json; `judged` adds what it does to the images that judge."""
+    faces = None if chosen_on is None else {"what": "validation faces of the run", "images": chosen_on}
     return {
         "tau": tau,
+        "chosen_on": faces,
         "shift": {name: float(by) for name, by in zip(EMOTIONS, shift, strict=True)},
         "before": None,
         "after": None,
@@ -90,11 +106,11 @@ def judged(part: dict[str, Any], logits: Logits, labels: NDArray[np.uint8], temp
     return part | found
 
 
-def _check(run: RunFolder, data: Dataset, tau: float) -> None:
+def _check(run: RunFolder, data: Dataset) -> None:
     recipe: AnyRecipe = run.recipe()
     if run.about()["data_sha256"] != data.sha256:
         raise ConversionError(
             "--balance asks how frequent emotions were in the training, and this is not the run's data; give its --data"
         )
     if getattr(recipe, "class_weights", False) or getattr(recipe, "oversample", False):
-        raise ConversionError(f"--balance {tau:g}: {run.path} learned from balanced emotions already; leave it out")
+        raise ConversionError(f"--balance: {run.path} learned from balanced emotions already; leave it out")

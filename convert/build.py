@@ -24,6 +24,7 @@ from fer_edge.edge_runtime.engines import infer_all, judge_of, start
 from fer_edge.edge_runtime.vocabulary import Precision
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.run_folder import RunFolder
+from fer_edge.train.split import rows_of
 from fer_edge.train.trained_on import trained_on
 
 REFERENCE = "keras/float32"
@@ -95,13 +96,21 @@ def _with_balance(
     run: RunFolder, data: Dataset, order: Order
 ) -> tuple[FrozenModel, dict[str, Range] | None, dict[str, Any] | None]:
     """The run's network, its learned ranges, and the balance's part of report.json, None if none was asked for."""
-    model, ranges = load_frozen(run.network()), learned(run)
-    if not order.balance:
+    model, ranges, faces = load_frozen(run.network()), learned(run), None
+    if order.balance == 0:
         return model, ranges, None
-    shift = balanced.shift_of(run, data, order.balance)
+    shift = balanced.shift_of(run, data, 1.0)
+    tau = order.balance
+    if tau is None:
+        rows = rows_of(data, run.recipe())[1]
+        tau, faces = (
+            balanced.chosen_tau(model.logits(np.asarray(data.faces[rows])), data.labels[rows], shift),
+            len(rows),
+        )
+    shift = tau * shift
     if ranges is not None:
         ranges = balanced.shifted_ranges(ranges, model, shift)
-    return balanced.balanced(model, shift), ranges, balanced.about(order.balance, shift)
+    return balanced.balanced(model, shift), ranges, balanced.about(tau, shift, faces)
 
 
 def _with_temperature(

@@ -30,7 +30,8 @@ class Order:
     max_drop_pp: float = 0.5
     recipe: QuantizationRecipe = PLAIN
     temperature: bool = True
-    balance: float = 0.0
+    balance: float | None = 0.0
+    """None: as much as costs the validation faces nothing."""
 
     def __post_init__(self) -> None:
         for engine, precision in self.variants():
@@ -41,8 +42,8 @@ class Order:
         if not self.formats:
             raise ConversionError("no format was asked for; --to takes tflite, onnx, openvino, tensorrt")
         check_margin(self.max_drop_pp)
-        if not 0 <= self.balance <= 1:  # so written, NaN is refused too
-            raise ConversionError(f"--balance {self.balance:g} is outside 0..1; give 0.25, for example")
+        if self.balance is not None and not 0 <= self.balance <= 1:  # so written, NaN is refused too
+            raise ConversionError(f"--balance {self.balance:g} is outside 0..1; give 0.25, for example, or auto")
         if self.recipe != PLAIN and not any(precision == Precision.INT8 for _, precision in self.variants()):
             raise ConversionError(
                 f"{self.recipe} is about int8, and no int8 was asked for; leave it out, or add --int8"
@@ -61,7 +62,7 @@ class Order:
         max_drop_pp: float,
         recipe: QuantizationRecipe,
         temperature: bool = True,
-        balance: float = 0.0,
+        balance: str = "0",
     ) -> "Order":
         """From the command line's words; `to` is comma-separated.
 
@@ -71,7 +72,9 @@ class Order:
         precisions = [Precision.FLOAT32]
         precisions += [Precision.INT8] * int8 + [Precision.FLOAT16] * float16 + [Precision.DYNAMIC_INT8] * dynamic_int8
         formats = tuple(word for word in to.split(",") if word)
-        return cls(formats, tuple(precisions), target_of(target), split, max_drop_pp, recipe, temperature, balance)
+        return cls(
+            formats, tuple(precisions), target_of(target), split, max_drop_pp, recipe, temperature, _balance(balance)
+        )
 
     def variants(self) -> list[tuple[str, Precision]]:
         """Engine and precision of each file, in order, of those precisions that the format has."""
@@ -81,6 +84,15 @@ class Order:
             precisions = (_precision(alone),) if alone else self.precisions
             made += [(engine, p) for p in precisions if p in _HAS.get(engine, (Precision.FLOAT32, Precision.INT8))]
         return list(dict.fromkeys(made))
+
+
+def _balance(word: str) -> float | None:
+    if word == "auto":
+        return None
+    try:
+        return float(word)
+    except ValueError:
+        raise ConversionError(f"--balance {word!r} is neither a number from 0 to 1 nor auto") from None
 
 
 def _precision(word: str) -> Precision:

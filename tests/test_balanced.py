@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fer_edge.calibration.ranges import Range
-from fer_edge.convert.balanced import balanced, judged, shift_of, shifted_ranges
+from fer_edge.convert.balanced import balanced, chosen_tau, judged, shift_of, shifted_ranges
 from fer_edge.convert.frozen import FrozenModel, load_frozen
 from fer_edge.devices.errors import ConversionError
 from fer_edge.edge_runtime.bundle import Bundle
@@ -51,6 +51,20 @@ def test_a_rare_emotion_gains_by_how_rare_it_was_in_the_training(uneven: Dataset
     assert shift.sum() == pytest.approx(0, abs=1e-6)
     assert shift[6] - shift[0] == pytest.approx(0.4 * np.log(counts[0] / counts[6]))
     assert shift_of(run, uneven, 0.8) == pytest.approx(2 * shift)
+
+
+def test_auto_takes_the_most_that_costs_no_face() -> None:
+    """Of five faces two rare ones are found from 0.3 and 0.6 on, two frequent ones lost from 0.5 on."""
+    whole = np.array([-1, 1, 0, 0, 0, 0, 0], np.float32)
+    labels = np.array([1, 1, 0, 0, 0], np.uint8)
+    logits = np.zeros((5, 7), np.float32) - 9
+    logits[:, 1] = 0
+    logits[:, 0] = [0.59, 1.19, 0.99, 0.99, 9]
+    assert chosen_tau(logits, labels, whole) == 1, "too few at 0.5, as many as at 0 from 0.6 on"
+    logits[1, 0] = 9
+    assert chosen_tau(logits, labels, whole) == 0.45
+    assert chosen_tau(logits[2:], labels[2:], whole) == 0.45
+    assert chosen_tau(np.float32(logits[2:4] - [[0.98] + [0] * 6]), labels[2:4], whole) == 0
 
 
 @pytest.mark.parametrize("values", [{"class_weights": True}, {"oversample": True}])
@@ -132,9 +146,27 @@ def test_convert_puts_it_in_and_says_so(chain, cli, tmp_path: Path) -> None:
     assert "balance" not in chain.outputs["convert"]
 
 
-@pytest.mark.parametrize("tau", ["-0.1", "1.5", "nan"])
+def test_auto_says_on_which_faces_it_was_chosen(chain, cli, tmp_path: Path) -> None:
+    done = cli(
+        "convert", chain.run, "--to", "tflite/float32", "--balance", "auto",
+        "--calibration", chain.calibration, "--out", tmp_path / "auto",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run, data = RunFolder(chain.run), load_dataset(chain.data)
+    rows = rows_of(data, run.recipe())[1]
+    wanted = chosen_tau(
+        load_frozen(run.network()).logits(data.faces[rows]), data.labels[rows], shift_of(run, data, 1.0)
+    )
+    put_in = json.loads((tmp_path / "auto" / "report.json").read_text())["balance"]
+    assert put_in["tau"] == wanted
+    assert put_in["chosen_on"] == {"what": "validation faces of the run", "images": len(rows)}
+    assert f"balance {wanted:g}, chosen on {len(rows)} validation faces" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("tau", ["-0.1", "1.5", "nan", "much"])
 def test_a_balance_out_of_range_is_one_sentence(chain, cli, tmp_path: Path, tau: str) -> None:
     done = cli("convert", chain.run, f"--balance={tau}", "--out", tmp_path / "none")
     assert done.returncode == 1
-    assert f"--balance {tau} is outside 0..1" in done.stderr
+    says = "--balance 'much' is neither a number" if tau == "much" else f"--balance {tau} is outside 0..1"
+    assert says in done.stderr
     assert not (tmp_path / "none").exists()
