@@ -49,9 +49,9 @@ def balance_line(put_in: dict[str, Any]) -> str:
     before, after, faces = put_in["before"], put_in["after"], put_in["chosen_on"]
     chosen = f", chosen on {faces['images']:,} validation faces" if faces else ""
     return (
-        f"balance {put_in['tau']:g}{chosen}: mean recall {before['mean_recall']:.1%} before, "
-        f"{after['mean_recall']:.1%} after; worst {_worst(before)} before, {_worst(after)} after; accuracy {before['accuracy']:.2%} before, "
-        f"{after['accuracy']:.2%} after"
+        f"balance {put_in['tau']:g}{chosen}: accuracy {before['accuracy']:.2%} before, {after['accuracy']:.2%} after; "
+        f"mean recall {before['mean_recall']:.1%} before, {after['mean_recall']:.1%} after; "
+        f"worst {_worst(before)} before, {_worst(after)} after"
     )
 
 

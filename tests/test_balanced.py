@@ -141,7 +141,7 @@ def test_convert_puts_it_in_and_says_so(chain, cli, tmp_path: Path) -> None:
     own = load_frozen(RunFolder(chain.run).network()).logits(golden.faces)
     np.testing.assert_allclose(golden.logits["keras/float32"], (own + shift) / temperature, rtol=1e-4, atol=1e-4)
     assert put_in["after"]["accuracy"] == report["reference"]["accuracy"]
-    assert "balance 0.5: mean recall" in done.stdout
+    assert "balance 0.5: accuracy" in done.stdout
     assert json.loads((chain.bundle / "report.json").read_text())["balance"] is None
     assert "balance" not in chain.outputs["convert"]
 
