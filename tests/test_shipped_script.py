@@ -45,9 +45,9 @@ def said_by(folder: Path, *words: str, killed: str = "") -> tuple[int, list[str]
     return done.returncode, said.read_text().splitlines() if said.exists() else []
 
 
-@pytest.mark.parametrize(("model", "ranges"), [("flagship", "minmax"), ("tiny", "mse")])
+@pytest.mark.parametrize(("model", "options"), [("flagship", "minmax --balance auto"), ("tiny", "mse --balance 0")])
 def test_its_recipes_are_those_of_the_runs_that_were_measured(
-    model: str, ranges: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, commands = said_by(tmp_path, model, "data/fer2013", "1")
     assert code == 0
@@ -56,10 +56,11 @@ def test_its_recipes_are_those_of_the_runs_that_were_measured(
     assert all("--threads 1 " in command for command in commands[:count])
     assert commands[count:] == [
         "calibrate --data data/fer2013 --count 512 --seed 0 --out calibration.json",
-        f"convert runs/{RUNS[model][-1]} --int8 --ranges {ranges} --calibration calibration.json --out bundles/{model}",
+        f"convert runs/{RUNS[model][-1]} --int8 --ranges {options} --calibration calibration.json "
+        f"--out bundles/{model}",
     ]
     manifest = Bundle.open(model).manifest
-    assert (manifest["name"], manifest["quantization_recipe"]["ranges"]) == (model, ranges)
+    assert (manifest["name"], manifest["quantization_recipe"]["ranges"]) == (model, options.split()[0])
     asked: list[tuple[Path, dict[str, Any]]] = []
 
     def fit(dataset: object, recipe: Recipe, folder: Path, **_: object) -> None:

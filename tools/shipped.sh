@@ -59,7 +59,7 @@ untaught_flagship
 larger
 case $model in
 flagship)
-    trained=flagship-4 ranges=minmax
+    trained=flagship-4 ranges=minmax balance=auto
     taught $trained flagship-3 --recipe flagship
     ;;
 tiny)
@@ -68,7 +68,7 @@ tiny)
     stage tiny-sam --model tiny --start runs/tiny --epochs 12 --schedule cosine --learning-rate 0.02 \
         --set warmup_epochs=1 --set small_epochs=0 --set sharpness=0.1
     last tiny-2 --model tiny --start runs/tiny,runs/tiny-sam
-    trained=tiny-3 ranges=mse  # closer to float on the validation faces
+    trained=tiny-3 ranges=mse balance=0  # closer to float on the validation faces
     taught $trained tiny-2 --model tiny --set erase=0.4
     ;;
 esac
@@ -81,5 +81,6 @@ fi
 if [ -e "bundles/$model/bundle.json" ]; then
     echo "bundles/$model is here already and stays; delete it to convert runs/$trained again"
 else
-    fer-edge convert "runs/$trained" --int8 --ranges $ranges --calibration calibration.json --out "bundles/$model"
+    fer-edge convert "runs/$trained" --int8 --ranges $ranges --balance $balance --calibration calibration.json \
+        --out "bundles/$model"
 fi
