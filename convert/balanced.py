@@ -99,7 +99,7 @@ def judged(part: dict[str, Any], logits: Logits, labels: NDArray[np.uint8], temp
     shift = np.array([part["shift"][name] for name in EMOTIONS]) / temperature
     found = {}
     for when, own in (("before", logits - shift), ("after", logits)):
-        made = scores(labels, own.argmax(1), EMOTIONS)
+        made = scores(labels.astype(np.int64), own.argmax(1), EMOTIONS)
         found[when] = {
             "accuracy": made["accuracy"], "mean_recall": made["macro"]["recall"], "worst_class": made["worst_class"],
         }  # fmt: skip
