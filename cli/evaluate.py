@@ -106,6 +106,9 @@ def _print(made: dict[str, Any]) -> None:
             ["condition", "accuracy", "95% interval"],
             rows,
         )
+    if (found := made["more_than_half"]) is not None and found["images"]:
+        share = f"{found['accuracy']:.2%} ({_span(found['accuracy_interval'])})"
+        print(f"{found['images']:,} images with over half of the votes for one emotion, as published figures: {share}")
     if (found := made["duplicates"]) is not None and found["known"]["images"]:
         for kind, says in (("known", "of which Training has a duplicate"), ("new", "of which it has none")):
             row = found[kind]

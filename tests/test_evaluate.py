@@ -131,7 +131,7 @@ def test_a_confidence_that_is_always_one_half_too_high() -> None:
     )
     assert made["confidence"]["ece"] == pytest.approx(0.5, abs=1e-6)
     assert made["robustness"] is made["latency_ms"] is made["explanation"] is made["training"] is None
-    assert made["views"] is None
+    assert made["views"] is made["more_than_half"] is None
 
 
 def test_eight_classes_are_judged_by_the_votes_and_ties_are_left_out() -> None:
@@ -146,10 +146,31 @@ def test_eight_classes_are_judged_by_the_votes_and_ties_are_left_out() -> None:
     assert (made["data"]["images"], made["data"]["left_out"]) == (2, 2)
     assert made["classes"][-1] == "contempt"
     assert (made["predictions"]["labels"], made["accuracy"]) == ([7, HAPPY], 0.5)
+    assert made["more_than_half"] == {"images": 2, "accuracy": 0.5, "accuracy_interval": made["accuracy_interval"]}
     with pytest.raises(DataError, match="no FER\\+ votes"):
         images_of(dataset(data.faces, [ANGRY] * 4), "test", 8)
     with pytest.raises(DataError, match="held-out"):
         images_of(data, "train", 7)
+
+
+def test_published_figures_of_the_votes_are_of_images_with_more_than_half() -> None:
+    """Five of ten is no more than half, also where the rest is unknown; slips of one vote do not count against it."""
+    votes = {
+        "clear": (0, 9, 0, 0, 0, 0, 0, 0, 0, 1), "slips": (1, 5, 1, 1, 1, 1, 0, 0, 0, 0),
+        "first": (4, 5, 0, 0, 0, 0, 0, 0, 0, 1), "half": (3, 5, 2, 0, 0, 0, 0, 0, 0, 0),
+        "unknown": (0, 5, 0, 0, 0, 0, 0, 0, 4, 1), "unclear": (0, 5, 0, 0, 0, 0, 0, 0, 3, 2),
+    }  # fmt: skip
+    data = dataset(
+        written([ANGRY] * 6, [HAPPY, HAPPY, ANGRY, HAPPY, HAPPY, HAPPY], [3.0] * 6),
+        [ANGRY] * 6,
+        np.array(list(votes.values()), np.uint8),
+    )
+    made = evaluate(data, subject(8), Plan(robustness_images=0, latency=False, explanation=False), quiet)
+    assert made["correct"] == 5
+    half = made["more_than_half"]
+    assert (half["images"], half["accuracy"]) == (4, 0.75), "of half and unclear nobody has more than half"
+    page = evaluation_page(made | {"made_at": "now", "command": ["fer-edge", "evaluate"]}, None)
+    assert "more than half of the votes: 75.00%" in page
 
 
 def test_the_conditions_change_what_they_say() -> None:

@@ -26,7 +26,7 @@ def known_and_new(data: Dataset, rows: Rows, right: NDArray[np.bool_]) -> dict[s
     if len(data.rows("train")) == 0:
         return None
     known = known_rows(data, rows)
-    return {"known": _of(right[known]), "new": _of(right[~known])}
+    return {"known": share_of(right[known]), "new": share_of(right[~known])}
 
 
 def known_rows(data: Dataset, rows: Rows) -> NDArray[np.bool_]:
@@ -35,7 +35,8 @@ def known_rows(data: Dataset, rows: Rows) -> NDArray[np.bool_]:
     return np.isin(group[rows], group[train][group[train] >= 0])
 
 
-def _of(right: NDArray[np.bool_]) -> dict[str, Any]:
+def share_of(right: NDArray[np.bool_]) -> dict[str, Any]:
+    """`images`, `accuracy` and `accuracy_interval` of images (N,) that are named rightly or not; None where N is 0."""
     if len(right) == 0:
         return {"images": 0, "accuracy": None, "accuracy_interval": None}
     return {"images": len(right), **share(right)}

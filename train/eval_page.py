@@ -127,7 +127,18 @@ def _emotions(made: Made) -> object:
         note(f"{left_out:,} images without a true emotion (FER+'s votes tie or name none) are left out.")
         if left_out
         else "",
+        _more_than_half(made),
         anchor="emotions",
+    )
+
+
+def _more_than_half(made: Made) -> object:
+    found = made["more_than_half"]
+    if found is None or not found["images"]:
+        return ""
+    return note(
+        f"Figures published of FER+ are of the images on which one emotion has more than half of the votes: "
+        f"{percent(found['accuracy'], 2)} ({span(found['accuracy_interval'])}) of {found['images']:,} here."
     )
 
 

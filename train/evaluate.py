@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from fer_edge.devices.machine import describe_machine, versions
+from fer_edge.edge_runtime.vocabulary import EMOTIONS
 from fer_edge.train.dataset import Dataset
 from fer_edge.train.eval_explain import chosen_images, explain
 from fer_edge.train.eval_images import DIGITS, Answers, Images, images_of
-from fer_edge.train.eval_known import known_and_new
+from fer_edge.train.eval_known import known_and_new, share_of
 from fer_edge.train.eval_latency import latency_ms
 from fer_edge.train.eval_robustness import under_conditions
 from fer_edge.train.eval_scores import scores
@@ -21,6 +22,7 @@ from fer_edge.train.eval_subject import Subject
 from fer_edge.train.eval_training import training_of
 from fer_edge.train.eval_views import under_views
 from fer_edge.train.judge_confidence import scored, summary
+from fer_edge.train.targets import more_than_half
 
 SCHEMA = 1
 RANDOM_IMAGES = 50
@@ -62,6 +64,7 @@ def evaluate(data: Dataset, subject: Subject, plan: Plan, step: Step) -> dict[st
         **scores(images.labels, answers.predicted, subject.classes),
         # As the model comes, with the temperature that convert put into a bundle: none is fitted to what judges.
         "confidence": summary(scored(answers.logits, images.labels.astype(np.uint8))),
+        "more_than_half": _more_than_half(data, answers, subject),
         "duplicates": _duplicates(data, answers, step),
         "robustness": _robustness(images, subject, plan, step),
         "views": _views(answers, subject, plan, step),
@@ -108,6 +111,13 @@ def _robustness(images: Images, subject: Subject, plan: Plan, step: Step) -> lis
     some = np.random.default_rng([plan.seed, 12]).permutation(len(images.rows))[: plan.robustness_images]
     some.sort()
     return under_conditions(images.faces[some], images.labels[some], subject.logits, step, plan.seed)
+
+
+def _more_than_half(data: Dataset, answers: Answers, subject: Subject) -> dict[str, Any] | None:
+    if len(subject.classes) == len(EMOTIONS):
+        return None
+    right = answers.predicted == answers.images.labels
+    return share_of(right[more_than_half(data, answers.images.rows)])
 
 
 def _duplicates(data: Dataset, answers: Answers, step: Step) -> dict[str, Any] | None:

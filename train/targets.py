@@ -4,7 +4,8 @@ FER+ (Barsoum et al. 2016) counts ten people's votes over eight emotions, unknow
 single vote counts as a slip and is dropped. Then an image is left out where unknown or not-a-face has the most votes
 (or as many as the first emotion), or where no vote is left; elsewhere those two are dropped and the rest sums to 1.
 With seven classes contempt is treated like unknown. With eight, the true label is the emotion with the most votes, and
-an image on which two emotions tie has none and is not judged, though it may be learned from.
+an image on which two emotions tie has none and is not judged, though it may be learned from. Published figures are of
+fewer images, those on which one emotion has more than half of the votes (`more_than_half`).
 """
 
 import numpy as np
@@ -87,6 +88,18 @@ def majority(data: Dataset, rows: Rows, classes: int) -> tuple[Rows, NDArray[np.
     kept, votes = votes_of(data, rows, classes)
     alone = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1
     return kept[alone], votes[alone].argmax(axis=1).astype(np.uint8)
+
+
+def more_than_half(data: Dataset, rows: Rows) -> NDArray[np.bool_]:
+    """Which of the rows (N,) FER+'s own "majority" keeps: one column has over half of the votes that are no slips.
+
+    That of Barsoum et al. 2016, which figures published of FER+ are judged on. Rows on which `majority` finds nobody
+    ahead of the others are never among them, those where it takes the first of several are left out.
+    """
+    assert data.votes is not None
+    counts = data.votes[rows].astype(np.int64)
+    counts[counts == 1] = 0
+    return np.asarray(2 * counts.max(axis=1) > counts.sum(axis=1))
 
 
 def _one_hot(labels: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
