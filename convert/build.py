@@ -103,10 +103,8 @@ def _with_balance(
     tau = order.balance
     if tau is None:
         rows = rows_of(data, run.recipe())[1]
-        tau, faces = (
-            balanced.chosen_tau(model.logits(np.asarray(data.faces[rows])), data.labels[rows], shift),
-            len(rows),
-        )
+        tau = balanced.chosen_tau(model.logits(np.asarray(data.faces[rows])), data.labels[rows], shift)
+        faces = len(rows)
     shift = tau * shift
     if ranges is not None:
         ranges = balanced.shifted_ranges(ranges, model, shift)

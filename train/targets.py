@@ -93,8 +93,8 @@ def majority(data: Dataset, rows: Rows, classes: int) -> tuple[Rows, NDArray[np.
 def more_than_half(data: Dataset, rows: Rows) -> NDArray[np.bool_]:
     """Which of the rows (N,) FER+'s own "majority" keeps: one column has over half of the votes that are no slips.
 
-    That of Barsoum et al. 2016, which figures published of FER+ are judged on. Rows on which `majority` finds nobody
-    ahead of the others are never among them, those where it takes the first of several are left out.
+    That of Barsoum et al. 2016, which figures published of FER+ are judged on. Rows on which two emotions tie are never
+    among them.
     """
     assert data.votes is not None
     counts = data.votes[rows].astype(np.int64)
